@@ -1,0 +1,111 @@
+//! The three OTLP signals and the tables that keep them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What an export carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Signal {
+    /// Spans.
+    Traces = 1,
+    /// Log records.
+    Logs = 2,
+    /// Metric data points.
+    Metrics = 3,
+}
+
+impl Signal {
+    /// All signals.
+    pub const ALL: [Signal; 3] = [Signal::Traces, Signal::Logs, Signal::Metrics];
+
+    /// The word of OTLP's paths (`/v1/traces`) and of our metrics' labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Traces => "traces",
+            Signal::Logs => "logs",
+            Signal::Metrics => "metrics",
+        }
+    }
+
+    /// The signal whose number in the log is `code`.
+    pub fn from_code(code: u8) -> Option<Signal> {
+        Signal::ALL.into_iter().find(|s| *s as u8 == code)
+    }
+
+    /// The table that keeps this signal.
+    pub fn table(self) -> Table {
+        match self {
+            Signal::Traces => Table::Spans,
+            Signal::Logs => Table::Logs,
+            Signal::Metrics => Table::Metrics,
+        }
+    }
+}
+
+/// A table of Hopline. Its schema is [`crate::schema::of`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// One row a span.
+    Spans,
+    /// One row a log record.
+    Logs,
+    /// One row a data point.
+    Metrics,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Table; 3] = [Table::Spans, Table::Logs, Table::Metrics];
+
+    /// The table's name in SQL, and of its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Spans => "spans",
+            Table::Logs => "logs",
+            Table::Metrics => "metrics",
+        }
+    }
+
+    /// The column by which rows are found in time.
+    pub fn time_column(self) -> &'static str {
+        match self {
+            Table::Spans => "start_time",
+            Table::Logs | Table::Metrics => "time",
+        }
+    }
+
+    /// The order of the rows in a Parquet file (`DESIGN`: search by service and name).
+    pub fn sort_columns(self) -> &'static [&'static str] {
+        match self {
+            Table::Spans => &["tenant", "service", "name", "start_time"],
+            Table::Logs => &["tenant", "service", "time"],
+            Table::Metrics => &["tenant", "service", "name", "series_id", "time"],
+        }
+    }
+
+    /// A small number for arrays with a slot a table: 0, 1, 2.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Table {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Table::ALL
+            .into_iter()
+            .find(|t| t.name() == text)
+            .ok_or_else(|| format!("there is no table {text:?}: the tables are spans, logs and metrics"))
+    }
+}
