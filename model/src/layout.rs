@@ -3,12 +3,17 @@
 //! A row's attributes are spread over promoted columns and one map a type, which
 //! loses their order among each other. The column `attribute_layout` keeps it: the
 //! list of (type, key) in the order of sending, as a JSON array of strings such as
-//! `["s.http.method","i.http.status_code"]`. Rows of one operation nearly always
+//! `["S.http.route","i.http.status_code"]`. Rows of one operation nearly always
 //! share one layout, so the dictionary-encoded column costs next to nothing.
 //!
-//! To give the attributes back, walk the layout. For each entry take the promoted
-//! column, if the key is one and its type is the promoted type and the key did not
-//! occur before; else the next entry of the map of that type.
+//! The letter of an entry says where its value stands:
+//! - a capital letter (`S`, `I`, `B`): in the promoted column of that key;
+//! - a small letter (`s`, `i`, `d`, `b`, `o`): it is the next entry of the map of that type.
+//!
+//! So the attributes of a row are given back by walking its layout, with one position
+//! a map. A promoted column may also be filled where the layout has no capital letter for
+//! it (from an alias, from an exception event, or by a normalised value): that is for
+//! queries, and was not sent.
 
 /// The type of an attribute's value, and so the map it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,13 +33,8 @@ pub enum AttributeType {
 
 impl AttributeType {
     /// All types, in the order of the map columns.
-    pub const ALL: [AttributeType; 5] = [
-        AttributeType::String,
-        AttributeType::Int,
-        AttributeType::Double,
-        AttributeType::Bool,
-        AttributeType::Other,
-    ];
+    pub const ALL: [AttributeType; 5] =
+        [AttributeType::String, AttributeType::Int, AttributeType::Double, AttributeType::Bool, AttributeType::Other];
 
     /// The letter that stands for the type in a layout.
     pub fn letter(self) -> char {
@@ -58,16 +58,27 @@ impl AttributeType {
     }
 }
 
-/// The attributes of a row in the order in which they were sent: type and key.
+/// One attribute of a row: what it is called, its type, and where its value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The type of the value.
+    pub kind: AttributeType,
+    /// Whether the value stands in the promoted column of the key, not in the map of its type.
+    pub promoted: bool,
+    /// The attribute's key.
+    pub key: String,
+}
+
+/// The attributes of a row in the order in which they were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Layout(pub Vec<(AttributeType, String)>);
+pub struct Layout(pub Vec<Entry>);
 
 impl Layout {
     /// Appends one entry to a layout's text that is being built: start with an empty
     /// string, end with [`Layout::close`].
-    pub fn push_text(text: &mut String, kind: AttributeType, key: &str) {
+    pub fn push_text(text: &mut String, kind: AttributeType, promoted: bool, key: &str) {
         text.push_str(if text.is_empty() { "[\"" } else { ",\"" });
-        text.push(kind.letter());
+        text.push(if promoted { kind.letter().to_ascii_uppercase() } else { kind.letter() });
         text.push('.');
         for c in key.chars() {
             match c {
@@ -102,11 +113,12 @@ impl Layout {
             if chars.next()? != '"' {
                 return None;
             }
-            let kind = AttributeType::from_letter(chars.next()?)?;
+            let letter = chars.next()?;
+            let kind = AttributeType::from_letter(letter.to_ascii_lowercase())?;
             if chars.next()? != '.' {
                 return None;
             }
-            entries.push((kind, parse_key(&mut chars)?));
+            entries.push(Entry { kind, promoted: letter.is_ascii_uppercase(), key: parse_key(&mut chars)? });
             match chars.next()? {
                 ',' => {}
                 ']' if chars.next().is_none() => return Some(Layout(entries)),
@@ -141,11 +153,15 @@ mod tests {
     #[test]
     fn any_key_there_and_back() {
         let keys = ["http.method", "", "a\"b\\c", "\u{1}\n\u{1f}", "ключ", "]", "x,y"];
-        let entries: Vec<_> =
-            keys.iter().zip(AttributeType::ALL.into_iter().cycle()).map(|(k, t)| (t, k.to_string())).collect();
+        let entries: Vec<_> = keys
+            .iter()
+            .zip(AttributeType::ALL.into_iter().cycle())
+            .enumerate()
+            .map(|(i, (key, kind))| Entry { kind, promoted: i % 2 == 0, key: key.to_string() })
+            .collect();
         let mut text = String::new();
-        for (t, k) in &entries {
-            Layout::push_text(&mut text, *t, k);
+        for e in &entries {
+            Layout::push_text(&mut text, e.kind, e.promoted, &e.key);
         }
         Layout::close(&mut text);
         assert_eq!(Layout::parse(&text), Some(Layout(entries)));

@@ -16,7 +16,7 @@ pub mod schema;
 pub mod signal;
 
 pub use id::{SpanId, TraceId};
-pub use layout::{AttributeType, Layout};
+pub use layout::{AttributeType, Entry, Layout};
 pub use promoted::{Cardinality, Promoted, PromotedType};
 pub use signal::{Signal, Table};
 

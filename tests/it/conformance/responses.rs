@@ -150,17 +150,21 @@ async fn r10_a_long_message_is_shortened() {
     assert_eq!(answer.json()["partialSuccess"]["rejectedSpans"], "1");
 }
 
-/// Holds the only request's worth of room with a body that does not end, and gives back its connection.
-async fn fill(server: &Server) -> tokio::net::TcpStream {
+/// Holds nearly all of the room with two bodies that do not end, and gives back their connections.
+async fn fill(server: &Server) -> Vec<tokio::net::TcpStream> {
     use tokio::io::AsyncWriteExt;
-    let mut stream = tokio::net::TcpStream::connect(&server.http).await.unwrap();
-    let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: 60000\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&[0; 100]).await.unwrap();
-    stream
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect(&server.http).await.unwrap();
+        let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: 60000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[0; 100]).await.unwrap();
+        held.push(stream);
+    }
+    held
 }
 
-const SMALL: &str = "[collector]\nmax_request_bytes = 65536\nmax_pending_bytes = 65536\n";
+const SMALL: &str = "[collector]\nmax_request_bytes = 65536\nmax_pending_bytes = 140000\n";
 
 #[tokio::test]
 async fn r11_overload_is_retryable_and_passes() {
@@ -168,17 +172,17 @@ async fn r11_overload_is_retryable_and_passes() {
     let grpc = Grpc::connect(&server.grpc).await;
     let held = fill(&server).await;
     until("overload is answered as retryable", async || {
-        export(&server, "traces", PROTOBUF, span_bytes(1, 200)).await.status == 503
+        export(&server, "traces", PROTOBUF, span_bytes(1, 400)).await.status == 503
     })
     .await;
-    let answer = export(&server, "logs", JSON, logs_json(&"{},".repeat(4000).trim_end_matches(','))).await;
+    let answer = export(&server, "logs", JSON, logs_json(&"{},".repeat(10000).trim_end_matches(','))).await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|s| s >= 1), "{:?}", answer.headers);
-    let answer = grpc.call(TRACES, span_bytes(2, 200), "identity").await;
+    let answer = grpc.call(TRACES, span_bytes(2, 400), "identity").await;
     assert_eq!((answer.code, Status::decode(&answer.details[..]).unwrap().has("RetryInfo")), (14, true));
     drop(held);
-    until("room again", async || grpc.call(TRACES, span_bytes(3, 200), "identity").await.code == 0).await;
-    assert!(count(&server, "spans").await >= 200);
+    until("room again", async || grpc.call(TRACES, span_bytes(3, 400), "identity").await.code == 0).await;
+    assert!(count(&server, "spans").await >= 400);
 }
 
 #[tokio::test]
@@ -188,7 +192,7 @@ async fn r12_a_rate_limit_would_be_retryable() {
     let (server, _dir) = start_with(SMALL).await;
     let _held = fill(&server).await;
     let grpc = Grpc::connect(&server.grpc).await;
-    until("overload", async || grpc.call(TRACES, span_bytes(1, 200), "identity").await.code == 14).await;
+    until("overload", async || grpc.call(TRACES, span_bytes(1, 400), "identity").await.code == 14).await;
 }
 
 #[tokio::test]
@@ -263,8 +267,8 @@ async fn r17_a_client_that_leaves_in_the_middle_leaves_nothing() {
         stream.write_all(&body[..body.len() - 1]).await.unwrap();
     }
     // All of the room is free again, although each of them held some.
-    until("room again", async || export(&server, "traces", PROTOBUF, span_bytes(2, 200)).await.status == 200).await;
-    assert_eq!(count(&server, "spans").await, 200);
+    until("room again", async || export(&server, "traces", PROTOBUF, span_bytes(2, 400)).await.status == 200).await;
+    assert_eq!(count(&server, "spans").await, 400);
 }
 
 #[tokio::test]

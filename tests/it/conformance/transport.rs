@@ -244,7 +244,7 @@ async fn t18_loopback_is_the_default() {
 
 #[tokio::test]
 async fn t19_a_client_that_never_ends_its_head_is_closed() {
-    let (server, _dir) = start_with("[collector]\nheader_read_timeout = \"200ms\"\n").await;
+    let (server, _dir) = start_with("[collector]\nheader_timeout_ms = 200\n").await;
     let answer = raw(&server.http, b"POST /v1/traces HTTP/1.1\r\nhost: x\r\n").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
 }

@@ -1,0 +1,84 @@
+//! The HTTP API beside SQL: traces, search, logs, metrics, names and values, live tail.
+//!
+//! - `params`: parameters, read strictly;
+//! - `filter`: parameters as conditions of a query;
+//! - `answer`: what the answers have in common: rows, times, cursors;
+//! - `trace`: one trace, one span;
+//! - `search`, `logs`, `metrics`: rows by condition;
+//! - `catalog`: services, operations, attribute keys and values, without a scan where possible;
+//! - `tail`: rows as they are stored;
+//! - `status`: what is stored.
+//!
+//! Every answer says whether it is complete. Each handler's documentation is the source of
+//! `/api/v1/openapi.json` (`crate::openapi`).
+
+mod answer;
+pub(crate) mod catalog;
+mod filter;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod params;
+pub(crate) mod search;
+pub(crate) mod status;
+pub(crate) mod tail;
+pub(crate) mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use axum::Router;
+use axum::extract::FromRef;
+use axum::routing::get;
+use hopline_model::Table;
+use tokio::sync::broadcast;
+
+use crate::engine::Engine;
+use crate::openapi;
+
+/// Subscribes to the rows that are stored from now on.
+pub type Tail = Arc<dyn Fn() -> broadcast::Receiver<(Table, Arc<RecordBatch>)> + Send + Sync>;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Answers queries.
+    pub engine: Engine,
+    /// The source of `/api/v1/tail`, if there is one.
+    pub tail: Option<Tail>,
+    /// When the server started.
+    pub started: Instant,
+}
+
+impl FromRef<ApiState> for Engine {
+    fn from_ref(state: &ApiState) -> Engine {
+        state.engine.clone()
+    }
+}
+
+/// The API without live tail.
+pub fn router(engine: Engine) -> Router {
+    router_with(ApiState { engine, tail: None, started: Instant::now() })
+}
+
+/// The API.
+pub fn router_with(state: ApiState) -> Router {
+    Router::new()
+        .route("/api/v1/traces/{trace_id}", get(trace::trace))
+        .route("/api/v1/traces/{trace_id}/spans/{span_id}", get(trace::span))
+        .route("/api/v1/search", get(search::search))
+        .route("/api/v1/services", get(catalog::services))
+        .route("/api/v1/operations", get(catalog::operations))
+        .route("/api/v1/attributes", get(catalog::attributes))
+        .route("/api/v1/attributes/{key}/values", get(catalog::values))
+        .route("/api/v1/logs", get(logs::logs))
+        .route("/api/v1/metrics", get(metrics::metrics))
+        .route("/api/v1/metrics/query", get(metrics::query))
+        .route("/api/v1/tail", get(tail::tail))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .with_state(state)
+}

@@ -1,0 +1,205 @@
+//! DataFusion's errors in the words of this room.
+//!
+//! What a client caused is told in full; what it did not is told as a fault of ours and
+//! kept for the log.
+
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+
+use super::Error;
+
+/// Names farther from the one asked for than this are not offered.
+const DISTANCE_MAX: usize = 4;
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => (*inner).into(),
+            DataFusionError::Collection(mut errors) if !errors.is_empty() => errors.swap_remove(0).into(),
+            DataFusionError::Shared(shared) => from_shared(&shared),
+            DataFusionError::External(inner) => from_external(inner),
+            DataFusionError::ArrowError(inner, _) => from_arrow(*inner),
+            DataFusionError::ObjectStore(e) => Error::Read(e),
+            DataFusionError::IoError(e) => from_io(e),
+            DataFusionError::ParquetError(e) => Error::Read(e),
+            DataFusionError::Internal(_)
+            | DataFusionError::ExecutionJoin(_)
+            | DataFusionError::Substrait(_)
+            | DataFusionError::Ffi(_) => Error::Internal(Box::new(error)),
+            by_client => from_client(&by_client),
+        }
+    }
+}
+
+/// Errors that the text of the query caused.
+fn from_client(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::SQL(parser, _) => from_parser(parser),
+        DataFusionError::SchemaError(schema, _) => from_schema(schema),
+        DataFusionError::Plan(message) => {
+            let hint = message.contains("table '").then(|| "the tables are spans, logs and metrics".to_owned());
+            Error::Plan { message: tidy(message), hint }
+        }
+        DataFusionError::NotImplemented(message) | DataFusionError::Configuration(message) => {
+            Error::Plan { message: tidy(message), hint: None }
+        }
+        DataFusionError::Execution(message) => Error::Execution(tidy(message)),
+        DataFusionError::ResourcesExhausted(message) => Error::Memory(exhausted(message)),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+/// An error that several owners have: its text is all that can be taken.
+fn from_shared(error: &DataFusionError) -> Error {
+    match error.find_root() {
+        DataFusionError::ArrowError(arrow, _) => match &**arrow {
+            ArrowError::DivideByZero => Error::Execution("division by zero".to_owned()),
+            other => Error::Execution(other.to_string()),
+        },
+        root @ (DataFusionError::SQL(..)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_)
+        | DataFusionError::Execution(_)
+        | DataFusionError::ResourcesExhausted(_)) => from_client(root),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    match error.downcast::<Error>() {
+        Ok(ours) => *ours,
+        Err(other) => match other.downcast::<DataFusionError>() {
+            Ok(inner) => (*inner).into(),
+            Err(other) => Error::Internal(other),
+        },
+    }
+}
+
+fn from_arrow(error: ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => from_external(inner),
+        ArrowError::DivideByZero => Error::Execution("division by zero".to_owned()),
+        ArrowError::IoError(_, e) => from_io(e),
+        ArrowError::MemoryError(message) => Error::Memory(message),
+        ArrowError::CastError(m)
+        | ArrowError::ParseError(m)
+        | ArrowError::ComputeError(m)
+        | ArrowError::ArithmeticOverflow(m)
+        | ArrowError::InvalidArgumentError(m)
+        | ArrowError::NotYetImplemented(m) => Error::Execution(m),
+        other => Error::Internal(Box::new(other)),
+    }
+}
+
+fn from_io(error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::Memory("the disk for spilled rows is full".to_owned())
+        }
+        _ => Error::Read(Box::new(error)),
+    }
+}
+
+/// Takes the position out of the parser's text, where it stands as ` at Line: 1, Column: 8`.
+pub(crate) fn from_parser(error: &ParserError) -> Error {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return Error::Parse { message: "the query is nested too deeply".to_owned(), position: None };
+        }
+    };
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else {
+        return Error::Parse { message: text.to_owned(), position: None };
+    };
+    let position = place.split_once(", Column: ").and_then(|(line, column)| {
+        let digits: String = column.chars().take_while(char::is_ascii_digit).collect();
+        Some((line.parse().ok()?, digits.parse().ok()?))
+    });
+    Error::Parse { message: message.to_owned(), position }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names = valid_fields.iter().map(|c| c.name.as_str());
+            let near = nearest(&field.name, names);
+            let hint = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(", ")));
+            Error::Plan { message: format!("there is no column {}", field.flat_name()), hint }
+        }
+        SchemaError::AmbiguousReference { field } => Error::Plan {
+            message: format!("the column {} is in more than one table", field.flat_name()),
+            hint: Some(format!("write the table's name before it, as in spans.{}", field.name)),
+        },
+        other => Error::Plan { message: other.to_string(), hint: None },
+    }
+}
+
+/// The first line, without advice about DataFusion's own settings.
+fn exhausted(message: &str) -> String {
+    message.lines().next().unwrap_or_default().replace("datafusion.runtime.", "")
+}
+
+fn tidy(message: &str) -> String {
+    message.replace("hopline.public.", "")
+}
+
+/// The up to three of `names` that are nearest to `name`.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let name = name.to_lowercase();
+    let mut near: Vec<(usize, &str)> = names
+        .map(|n| (distance(&name, &n.to_lowercase()), n))
+        .filter(|(d, n)| *d <= DISTANCE_MAX.min(n.len().max(name.len()) / 2) || n.replace('_', "").contains(&name))
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(3).map(|(_, n)| n).collect()
+}
+
+/// Levenshtein's distance between two texts, by bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let change = diagonal + usize::from(x != y);
+            diagonal = *cell;
+            left = change.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, d) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("duraton", "duration", 1)] {
+            assert_eq!(distance(a, b), d, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn near_names() {
+        assert_eq!(nearest("servce", ["name", "service", "scope"].into_iter()), ["service"]);
+        assert!(nearest("xyz", ["name", "service"].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn the_position_is_taken_out_of_the_text() {
+        let error = from_parser(&ParserError::ParserError("Expected: x, found: y at Line: 3, Column: 14".to_owned()));
+        let Error::Parse { message, position } = error else { panic!("{error:?}") };
+        assert_eq!((message.as_str(), position), ("Expected: x, found: y", Some((3, 14))));
+    }
+}

@@ -1,0 +1,13 @@
+//! SQL: what text is taken as a query, and the endpoint `/api/v1/sql`.
+//!
+//! - [`params`]: values for `$1` and `$name`;
+//! - `statement`: text to one statement that only reads, of bounded size and depth;
+//! - `rewrite`: what Hopline's SQL has beside DataFusion's, put into words that the planner knows;
+//! - `plan`: those words to columns and functions;
+//! - `http`: the endpoint.
+
+pub mod http;
+pub mod params;
+pub(crate) mod plan;
+pub(crate) mod rewrite;
+pub(crate) mod statement;

@@ -1,0 +1,292 @@
+//! What Hopline's SQL has beside DataFusion's, put into words that the planner knows.
+//!
+//! A function such as `attr('k')` stands for columns that only the planner can name,
+//! since it alone knows which tables are in scope. So the function is written, in the
+//! parsed text, as an operator that no text can contain; the planner asks
+//! [`crate::sql::plan::Planner`] about operators, and tells it the columns in scope.
+//!
+//! - `$1`, `$name` become literals ([`Params`]);
+//! - `attr('k')`, `attr(alias, 'k')`, `resource_attr`, `scope_attr` and their `_int`,
+//!   `_double`, `_bool`, `_text` forms become [`ATTR_OP`];
+//! - such a function without a type, beside a number or inside of `avg` and the like, is one of numbers;
+//! - text in `id IN ('…')` and `id BETWEEN '…' AND '…'` becomes [`ID_OP`], which makes it an id where the column is one;
+//! - `p50(x)`, `p75`, `p90`, `p95`, `p99`, `p999` become `approx_percentile_cont`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, UnaryOperator,
+    Value, ValueWithSpan, VisitMut, VisitorMut,
+};
+
+use crate::error::Error;
+use crate::sql::params::Params;
+
+/// Left: key. Right: `<level> <type> <alias>`.
+pub(crate) const ATTR_OP: &str = "@hopline attr";
+/// Left: nanoseconds since 1970 as text.
+pub(crate) const TIME_OP: &str = "@hopline time";
+/// Left: text. Right: what it is compared with.
+pub(crate) const ID_OP: &str = "@hopline id";
+
+/// Where an attribute is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// The span, log record or data point itself.
+    Row,
+    /// Its resource.
+    Resource,
+    /// Its instrumentation scope.
+    Scope,
+}
+
+/// The type that an attribute's value is given as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum As {
+    /// The promoted column's type, else text.
+    Natural,
+    /// As [`As::Natural`] where that is a number, else [`As::Double`] or [`As::Int`].
+    Number,
+    /// A number where it only ever is one, so that `max` of 9 and 10 is 10; else as [`As::Natural`].
+    Ordered,
+    /// Text.
+    Text,
+    /// 64-bit integer.
+    Int,
+    /// 64-bit floating point.
+    Double,
+    /// True or false.
+    Bool,
+}
+
+const LEVELS: [(&str, Level); 3] = [("attr", Level::Row), ("resource_attr", Level::Resource), ("scope_attr", Level::Scope)];
+const TYPES: [(&str, As); 7] = [
+    ("", As::Natural),
+    ("_number", As::Number),
+    ("_ordered", As::Ordered),
+    ("_text", As::Text),
+    ("_int", As::Int),
+    ("_double", As::Double),
+    ("_bool", As::Bool),
+];
+const PERCENTILES: [(&str, &str); 6] =
+    [("p50", "0.5"), ("p75", "0.75"), ("p90", "0.9"), ("p95", "0.95"), ("p99", "0.99"), ("p999", "0.999")];
+/// Functions whose first argument is a number.
+const OF_NUMBERS: [&str; 28] = [
+    "sum", "avg", "mean", "median", "stddev", "stddev_pop", "stddev_samp", "var", "var_pop", "var_samp", "var_sample",
+    "approx_percentile_cont", "approx_median", "abs", "round", "floor", "ceil", "sqrt", "ln", "log10", "log2", "power",
+    "p50", "p75", "p90", "p95", "p99", "p999",
+];
+
+/// Writes all parts of `statement` that are Hopline's own in words that the planner knows.
+pub(crate) fn rewrite(statement: &mut Statement, params: &Params) -> Result<(), Error> {
+    let sql = match statement {
+        Statement::Statement(sql) => sql,
+        Statement::Explain(explain) => return rewrite(&mut explain.statement, params),
+        _ => return Ok(()),
+    };
+    match sql.visit(&mut Rewrite { params }) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Rewrite<'a> {
+    params: &'a Params,
+}
+
+impl VisitorMut for Rewrite<'_> {
+    type Break = Box<Error>;
+
+    // What is inside is rewritten before what is around it.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        match self.rewrite(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+impl Rewrite<'_> {
+    fn rewrite(&self, expr: &mut Expr) -> Result<(), Error> {
+        match expr {
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
+                *expr = self.params.get(name)?.literal();
+            }
+            Expr::Function(function) => {
+                if let Some(attribute) = attribute(function)? {
+                    *expr = attribute;
+                } else {
+                    of_numbers(function);
+                    percentile(function)?;
+                }
+            }
+            Expr::BinaryOp { left, op, right } if !matches!(op, BinaryOperator::Custom(_)) => {
+                if is_number(right) {
+                    as_number(left);
+                }
+                if is_number(left) {
+                    as_number(right);
+                }
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => as_number(inner),
+            Expr::Between { expr: value, low, high, .. } => {
+                if is_number(low) || is_number(high) {
+                    as_number(value);
+                }
+                id_text(low, value);
+                id_text(high, value);
+            }
+            Expr::InList { expr: value, list, .. } => {
+                if list.iter().all(is_number) {
+                    as_number(value);
+                }
+                for item in list {
+                    id_text(item, value);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The function's own name, unless it has a schema.
+fn name(function: &Function) -> Option<String> {
+    match function.name.0.as_slice() {
+        [part] => part.as_ident().map(|i| i.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let plain = |arg| match arg {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expr)) => Some(expr),
+        _ => None,
+    };
+    list.args.iter().map(plain).collect()
+}
+
+/// The operator that stands for an attribute function, if `function` is one.
+fn attribute(function: &Function) -> Result<Option<Expr>, Error> {
+    let Some(name) = name(function) else { return Ok(None) };
+    let found = LEVELS.iter().find_map(|(prefix, level)| {
+        let rest = name.strip_prefix(prefix)?;
+        let (_, as_type) = TYPES.iter().find(|(suffix, _)| *suffix == rest)?;
+        Some((*level, *as_type))
+    });
+    let Some((level, as_type)) = found else { return Ok(None) };
+    let wrong = || Error::Plan {
+        message: format!("{name} takes an attribute's key, and before it the table's name where there are several"),
+        hint: Some(format!("{name}('http.route'), or {name}(s, 'http.route') with FROM spans s")),
+    };
+    let arguments = arguments(function).ok_or_else(wrong)?;
+    let (alias, key) = match arguments.as_slice() {
+        [key] => (String::new(), key),
+        [Expr::Identifier(alias), key] => (normalised(alias), key),
+        _ => return Err(wrong()),
+    };
+    let Some(key) = text(key) else { return Err(wrong()) };
+    Ok(Some(operator(key, level, as_type, &alias)))
+}
+
+fn normalised(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn operator(key: &str, level: Level, as_type: As, alias: &str) -> Expr {
+    let text = |text: String| Box::new(Expr::value(Value::SingleQuotedString(text)));
+    let level = LEVELS.iter().find(|(_, l)| *l == level).map_or("", |(name, _)| name);
+    let as_type = TYPES.iter().find(|(_, t)| *t == as_type).map_or("", |(name, _)| name);
+    Expr::BinaryOp {
+        left: text(key.to_owned()),
+        op: BinaryOperator::Custom(ATTR_OP.to_owned()),
+        right: text(format!("{level} {as_type} {alias}")),
+    }
+}
+
+/// Reads what [`operator`] wrote on its right side.
+pub(crate) fn parse_operand(text: &str) -> Option<(Level, As, &str)> {
+    let mut parts = text.splitn(3, ' ');
+    let (level, as_type, alias) = (parts.next()?, parts.next()?, parts.next()?);
+    let (_, level) = LEVELS.iter().find(|(name, _)| *name == level)?;
+    let (_, as_type) = TYPES.iter().find(|(name, _)| *name == as_type)?;
+    Some((*level, *as_type, alias))
+}
+
+/// Makes an attribute function without a type one of numbers.
+fn as_number(expr: &mut Expr) {
+    retype(expr, As::Number);
+}
+
+fn retype(expr: &mut Expr, as_type: As) {
+    match expr {
+        Expr::Nested(inner) => retype(inner, as_type),
+        Expr::BinaryOp { op: BinaryOperator::Custom(op), left, right } if op == ATTR_OP => {
+            let Some((level, As::Natural, alias)) = text(right).and_then(parse_operand) else { return };
+            let Some(key) = text(left) else { return };
+            *expr = operator(key, level, as_type, alias);
+        }
+        _ => {}
+    }
+}
+
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_number(expr),
+        Expr::Nested(inner) => is_number(inner),
+        _ => false,
+    }
+}
+
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text),
+        _ => None,
+    }
+}
+
+fn of_numbers(function: &mut Function) {
+    let as_type = match name(function).as_deref() {
+        Some("min" | "max") => As::Ordered,
+        Some(name) if OF_NUMBERS.contains(&name) => As::Number,
+        _ => return,
+    };
+    for order in &mut function.within_group {
+        retype(&mut order.expr, as_type);
+    }
+    if let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut()
+    {
+        retype(first, as_type);
+    }
+}
+
+fn percentile(function: &mut Function) -> Result<(), Error> {
+    let name = name(function);
+    let Some((p, share)) = PERCENTILES.iter().find(|(p, _)| name.as_deref() == Some(p)) else { return Ok(()) };
+    match &mut function.args {
+        FunctionArguments::List(list) if list.args.len() == 1 && function.within_group.is_empty() => {
+            let share = Expr::value(Value::Number((*share).to_owned(), false));
+            list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(share)));
+            function.name = ObjectName::from(vec![Ident::new("approx_percentile_cont")]);
+            Ok(())
+        }
+        _ => Err(Error::Plan { message: format!("{p} takes one argument"), hint: Some(format!("{p}(duration)")) }),
+    }
+}
+
+/// Text that is compared with `value` is an id, should `value` turn out to be one.
+fn id_text(item: &mut Expr, value: &Expr) {
+    let is_column = matches!(value, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    if is_column && text(item).is_some() {
+        *item = Expr::BinaryOp {
+            left: Box::new(item.clone()),
+            op: BinaryOperator::Custom(ID_OP.to_owned()),
+            right: Box::new(value.clone()),
+        };
+    }
+}

@@ -1,0 +1,45 @@
+//! `hopline bench`: how much a server takes, and at what price.
+//!
+//! - [`ingest`] sends made-up spans as fast as asked, says what that cost the server, and
+//!   counts afterwards whether everything that was acknowledged is there.
+//! - [`query`] asks a handful of questions and says how long the answers took.
+//!
+//! Both talk to a server as any client does, or start one of their own on free ports,
+//! with a folder that is removed afterwards. Both stop by themselves.
+//!
+//! The rooms: [`workload`] makes requests, [`client`] sends them, [`load`] keeps the pace,
+//! [`histogram`] counts latencies, [`server`] starts, watches and asks the server.
+
+use std::process::ExitCode;
+
+mod client;
+mod encode;
+mod histogram;
+mod ingest;
+mod load;
+mod query;
+mod server;
+mod workload;
+
+/// What `hopline bench` is asked to do.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum What {
+    /// Send spans; report throughput, latencies, CPU, memory and bytes on disk
+    Ingest(ingest::Args),
+    /// Ask SQL, trace and search queries; report how long they take when warm
+    Query(query::Args),
+}
+
+/// Runs the benchmark. The exit code is 1 when the server lost or refused something.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.what {
+        What::Ingest(args) => ingest::run(args).await,
+        What::Query(args) => query::run(args).await,
+    }
+}

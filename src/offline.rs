@@ -1,0 +1,89 @@
+//! A data folder that no server holds, opened for reading.
+//!
+//! Nothing in it is changed. What is only in the log is replayed into memory first, so that
+//! the answers are those that a server would give.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum::Router;
+use hopline_collector::Collector;
+use hopline_query::Engine;
+use hopline_query::api::ApiState;
+use hopline_storage::{Mode, Replay, Storage, SystemClock};
+use prometheus::Registry;
+
+use crate::config::Loaded;
+use crate::exit::Exit;
+use crate::render::progress::Progress;
+
+/// The folder, and an engine on it.
+pub(crate) struct Folder {
+    dir: PathBuf,
+    engine: Engine,
+}
+
+impl Folder {
+    /// Opens the folder that the settings name.
+    pub(crate) async fn open(loaded: &Loaded) -> anyhow::Result<Folder> {
+        let registry = Registry::new();
+        let storage = open(loaded, Mode::ReadOnly, registry.clone()).await?;
+        let engine = Engine::new(storage, loaded.config.query.clone(), &registry).context("start the query engine")?;
+        Ok(Folder { dir: loaded.data_dir().to_path_buf(), engine })
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The API, to be asked in this process.
+    pub(crate) fn router(&self) -> Router {
+        hopline_query::router_with(ApiState { engine: self.engine.clone(), tail: None, started: Instant::now() })
+    }
+}
+
+/// Opens the folder that the settings name, and replays its log into memory.
+pub(crate) async fn open(loaded: &Loaded, mode: Mode, registry: Registry) -> anyhow::Result<Storage> {
+    let (dir, config) = (loaded.data_dir().to_path_buf(), loaded.config.storage.clone());
+    let opened = {
+        let registry = registry.clone();
+        tokio::task::spawn_blocking(move || open_storage(&dir, config, mode, &registry))
+    };
+    let (storage, log) = opened.await.context("open the data folder")??;
+    if log.report().records > 0 {
+        let progress = Progress::start("replaying the log");
+        let replayed = replay(&storage, log, &registry).await;
+        progress.finish();
+        replayed.context("replay the log")?;
+    }
+    Ok(storage)
+}
+
+/// Replays the log the way a server does. The receivers that come with that listen on free ports
+/// of this machine, and are gone right after.
+async fn replay(storage: &Storage, log: Replay, registry: &Registry) -> anyhow::Result<()> {
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = hopline_collector::Config { grpc_addr: nowhere, http_addr: nowhere, ..Default::default() };
+    let collector = Collector::bind(config, storage.clone(), registry).await?;
+    let replayed = collector.replay(log).await;
+    collector.stop(Duration::ZERO).await;
+    Ok(replayed?)
+}
+
+/// Opens the folder `dir`, which must be there: a typing error must not make an empty one.
+pub(crate) fn open_storage(
+    dir: &Path,
+    config: hopline_storage::Config,
+    mode: Mode,
+    registry: &Registry,
+) -> anyhow::Result<(Storage, Replay)> {
+    if !dir.is_dir() {
+        return Err(Exit::not_found(format!("there is no data folder {}", dir.display())).into());
+    }
+    Storage::open(dir, config, mode, Arc::new(SystemClock), registry)
+        .with_context(|| format!("open the data folder {}", dir.display()))
+}

@@ -1,0 +1,262 @@
+//! Whom the commands that read ask: a running server, or a data folder that no server holds.
+//!
+//! A folder is opened for reading and its log is replayed into memory; the same API then
+//! answers in this process. So a command gets the same answer either way, and is written once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use axum::body::Body;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt as _;
+use hyper::service::Service as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+
+use crate::config::{Loaded, Sources};
+use crate::exit::Exit;
+use crate::offline;
+use crate::server_file::ServerFile;
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:4320";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Flags that say whom to ask.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// Server to ask [default: http://127.0.0.1:4320]
+    #[arg(long, value_name = "URL", env = "HOPLINE_SERVER", conflicts_with = "data", help_heading = "Source")]
+    pub(crate) server: Option<String>,
+    /// Data folder: the server that runs on it is asked or, if none does, the files are read
+    #[arg(long, value_name = "DIR", help_heading = "Source")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Whom to ask.
+pub(crate) enum Source {
+    /// A server.
+    Server(Server),
+    /// A data folder.
+    Folder(offline::Folder, TowerToHyperService<Router>),
+}
+
+/// A server somewhere.
+pub(crate) struct Server {
+    base: String,
+    client: Client<HttpConnector, Body>,
+}
+
+/// An answer: its head, and a body that is still to come.
+pub(crate) type Answer = Response<Body>;
+
+impl Source {
+    /// Finds out whom to ask.
+    pub(crate) async fn open(args: &SourceArgs, config: Option<PathBuf>) -> anyhow::Result<Source> {
+        let Some(dir) = &args.data else {
+            return Ok(Source::Server(Server::new(args.server.as_deref().unwrap_or(DEFAULT_SERVER))?));
+        };
+        if let Some(server) = running(dir).await {
+            return Ok(Source::Server(server));
+        }
+        let loaded = crate::config::load(&Sources::new(config).flag("data", "--data", Some(dir.display())))?;
+        Source::folder(&loaded).await
+    }
+
+    async fn folder(loaded: &Loaded) -> anyhow::Result<Source> {
+        let folder = offline::Folder::open(loaded).await?;
+        let service = TowerToHyperService::new(folder.router());
+        Ok(Source::Folder(folder, service))
+    }
+
+    /// What is asked, for people.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Source::Server(server) => server.base.clone(),
+            Source::Folder(folder, _) => folder.dir().display().to_string(),
+        }
+    }
+
+    /// Asks for `path`, which may have a query part, in the format `accept`.
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> anyhow::Result<Answer> {
+        self.ask(Method::GET, path, &[(header::ACCEPT, accept)], Body::empty()).await
+    }
+
+    /// Asks for JSON.
+    pub(crate) async fn get_json(&self, path: &str) -> anyhow::Result<Value> {
+        json(self.get(path, "application/json").await?).await
+    }
+
+    /// Posts JSON, and wants the answer in the format `accept`.
+    pub(crate) async fn post(&self, path: &str, body: &Value, accept: &str) -> anyhow::Result<Answer> {
+        let headers = [(header::ACCEPT, accept), (header::CONTENT_TYPE, "application/json")];
+        self.ask(Method::POST, path, &headers, Body::from(body.to_string())).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(header::HeaderName, &str)],
+        body: Body,
+    ) -> anyhow::Result<Answer> {
+        let base = match self {
+            Source::Server(server) => server.base.as_str(),
+            Source::Folder(..) => "",
+        };
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let request = request.body(body).context("put the request together")?;
+        let answer = match self {
+            Source::Server(server) => server.send(request).await?,
+            // A router cannot fail: it answers.
+            Source::Folder(_, service) => service.call(request).await.unwrap_or_else(|never| match never {}),
+        };
+        if answer.status().is_success() { Ok(answer) } else { Err(refused(answer).await) }
+    }
+}
+
+impl Server {
+    /// The server at `url`, which is not connected to before it is asked.
+    pub(crate) fn new(url: &str) -> anyhow::Result<Server> {
+        let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let base = with_scheme.trim_end_matches('/').to_owned();
+        let uri: Uri = base.parse().map_err(|e| Exit::usage(format!("{url:?} is not a URL: {e}")))?;
+        match (uri.scheme_str(), uri.host()) {
+            (Some("http"), Some(_)) => {}
+            (Some("https"), _) => bail!(Exit::usage("https is not supported by this version: use http://")),
+            _ => bail!(Exit::usage(format!("{url:?} is not the URL of a server, such as {DEFAULT_SERVER}"))),
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        Ok(Server { base, client: Client::builder(TokioExecutor::new()).build(connector) })
+    }
+
+    async fn send(&self, request: Request<Body>) -> anyhow::Result<Answer> {
+        let answer = self.client.request(request).await;
+        let what = || {
+            format!("ask {} (is the server running? `hopline serve` starts one, --data DIR reads a folder)", self.base)
+        };
+        Ok(answer.with_context(what)?.map(Body::new))
+    }
+}
+
+/// The server that serves the folder `dir`, if it answers.
+async fn running(dir: &Path) -> Option<Server> {
+    let file = ServerFile::read(dir)?;
+    let server = Server::new(&reachable(&file.api)).ok()?;
+    let request = Request::builder().uri(format!("{}/healthz", server.base)).body(Body::empty()).ok()?;
+    let answer = tokio::time::timeout(CONNECT_TIMEOUT, server.client.request(request)).await.ok()?.ok()?;
+    answer.status().is_success().then_some(server)
+}
+
+/// A server that listens on all addresses is asked on the one of this machine.
+fn reachable(addr: &str) -> String {
+    addr.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+}
+
+/// The whole body as JSON.
+pub(crate) async fn json(answer: Answer) -> anyhow::Result<Value> {
+    let body = answer.into_body().collect().await.context("read the answer")?.to_bytes();
+    serde_json::from_slice(&body).context("the answer is not JSON")
+}
+
+/// The lines of a body, as they come.
+pub(crate) fn lines(answer: Answer) -> BoxStream<'static, anyhow::Result<Vec<u8>>> {
+    let chunks = answer.into_body().into_data_stream();
+    futures::stream::unfold((chunks, Vec::new(), false), async |(mut chunks, mut rest, mut ended)| {
+        loop {
+            if let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                let mut line: Vec<u8> = rest.drain(..=end).collect();
+                line.pop();
+                return Some((Ok(line), (chunks, rest, ended)));
+            }
+            if ended {
+                let last = std::mem::take(&mut rest);
+                return (!last.is_empty()).then_some((Ok(last), (chunks, rest, ended)));
+            }
+            match chunks.next().await {
+                Some(Ok(chunk)) => rest.extend_from_slice(&chunk),
+                Some(Err(error)) => {
+                    rest.clear();
+                    let error = anyhow::Error::new(error).context("read the answer");
+                    return Some((Err(error), (chunks, rest, true)));
+                }
+                None => ended = true,
+            }
+        }
+    })
+    .boxed()
+}
+
+/// The error that an `application/problem+json` answer describes.
+async fn refused(answer: Answer) -> anyhow::Error {
+    let status = answer.status();
+    let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = |key: &str| problem.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let detail = text("detail").or(text("title")).map(str::to_owned);
+    let mut message = detail.unwrap_or_else(|| {
+        let body = String::from_utf8_lossy(&body);
+        let body: String = body.trim().chars().take(300).collect();
+        if body.is_empty() { format!("the server answered {status}") } else { format!("{status}: {body}") }
+    });
+    if let Some(hint) = text("hint") {
+        message.push_str(&format!(" ({hint})"));
+    }
+    match status {
+        StatusCode::NOT_FOUND => Exit::not_found(message).into(),
+        _ => anyhow::anyhow!(message),
+    }
+}
+
+/// `name=value` for the query part of an address.
+pub(crate) fn parameter(name: &str, value: &str) -> String {
+    let mut text = format!("{name}=");
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => text.push(byte as char),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_escaped() {
+        assert_eq!(parameter("service", "a b&c=ü/1"), "service=a%20b%26c%3D%C3%BC%2F1");
+    }
+
+    #[test]
+    fn a_server_is_a_url_or_an_address() {
+        assert_eq!(Server::new("http://host:1/").unwrap().base, "http://host:1");
+        assert_eq!(Server::new("localhost:4320").unwrap().base, "http://localhost:4320");
+        for bad in ["https://host", "ftp://host", "http://", ""] {
+            assert!(Server::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(reachable("0.0.0.0:4320"), "127.0.0.1:4320");
+        assert_eq!(reachable("[::]:4320"), "[::1]:4320");
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_however_the_bytes_are_cut() {
+        let parts = ["a", "b\nc", "\n\n", "d"].map(|p| Ok::<_, std::io::Error>(bytes::Bytes::from(p)));
+        let answer = Response::new(Body::from_stream(futures::stream::iter(parts)));
+        let lines: Vec<_> = lines(answer).map(|l| String::from_utf8(l.unwrap()).unwrap()).collect().await;
+        assert_eq!(lines, ["ab", "c", "", "d"]);
+    }
+}

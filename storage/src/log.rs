@@ -1,0 +1,210 @@
+//! The durable log: segments of records, written in groups, read back after a crash.
+//!
+//! - `frame`: one record as bytes;
+//! - `scan`: reading a segment, whatever happened to it;
+//! - `write`: appending;
+//! - here: opening the log of a data folder, and replaying it.
+//!
+//! A damaged place in the middle of a segment is skipped, copied to `log/damaged` and
+//! reported; an unfinished write at the end is cut and reported. Neither is fatal.
+
+mod frame;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::files::Files;
+use crate::recent::{Key, Recent};
+use crate::record::{Position, Record};
+
+pub(crate) use scan::{Found, Scanner, SegmentFile, segments};
+pub(crate) use write::{Log, Sealed};
+
+use scan::SEGMENT_HEADER;
+
+/// One damaged place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub segment: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// What was found when the log was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplayReport {
+    /// Records that are in no file yet and will be replayed.
+    pub records: u64,
+    /// Bytes of an unfinished write that were cut from the end.
+    pub torn_bytes: u64,
+    /// Damaged places, copied to `log/damaged`.
+    pub damaged: Vec<Damage>,
+}
+
+/// The log of a data folder as it was found.
+pub(crate) struct Opened {
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) next: u64,
+    pub(crate) replay: Replay,
+}
+
+/// Reads all segments: cuts torn tails, sets damaged places aside (both only with
+/// `files`, that is when writing is allowed), and tells `recent` what came lately.
+pub(crate) fn open(
+    dir: &Path,
+    covered: Position,
+    recent: &Recent,
+    files: Option<&dyn Files>,
+) -> Result<Opened, Error> {
+    let mut report = ReplayReport::default();
+    let (mut sealed, mut pending) = (Vec::new(), VecDeque::new());
+    let mut next = covered.0 + 1;
+    let found = segments(dir)?;
+    for segment in &found {
+        let is_last = found.last().is_some_and(|last| last.first == segment.first);
+        let read = read_segment(dir, segment, covered, is_last, recent, files, &mut report)?;
+        if read.last == 0 && read.bytes <= SEGMENT_HEADER as u64 {
+            if let Some(files) = files {
+                files.remove(&segment.path).map_err(Error::io("remove", &segment.path))?;
+                files.sync_dir(dir).map_err(Error::io("sync", dir))?;
+            }
+            continue;
+        }
+        // Never below the segment's own position, so that no two segments get one name.
+        next = next.max(read.last + 1).max(segment.first + 1);
+        if read.last > covered.0 {
+            pending.push_back(segment.clone());
+        }
+        sealed.push(Sealed { path: segment.path.clone(), end: segment.first.max(read.last + 1), bytes: read.bytes });
+    }
+    let replay = Replay { report, covered, segments: pending, scanner: None };
+    Ok(Opened { sealed, next, replay })
+}
+
+struct ReadSegment {
+    /// Its last position; 0 if it has no record.
+    last: u64,
+    bytes: u64,
+}
+
+fn read_segment(
+    dir: &Path,
+    segment: &SegmentFile,
+    covered: Position,
+    is_last: bool,
+    recent: &Recent,
+    files: Option<&dyn Files>,
+    report: &mut ReplayReport,
+) -> Result<ReadSegment, Error> {
+    let content = Bytes::from(std::fs::read(&segment.path).map_err(Error::io("read", &segment.path))?);
+    let mut read = ReadSegment { last: 0, bytes: content.len() as u64 };
+    for found in Scanner::new(segment, content.clone())? {
+        match found {
+            Found::Record(frame) => {
+                read.last = frame.position.0;
+                report.records += u64::from(frame.position > covered);
+                let key = Key::of(frame.stored());
+                let received_at = frame.stored().received_at;
+                if !recent.check(&key, received_at) {
+                    recent.insert(key, received_at);
+                }
+            }
+            Found::Torn(place) if is_last => {
+                report.torn_bytes += place.len() as u64;
+                read.bytes = place.start as u64;
+                if let Some(files) = files {
+                    files.truncate(&segment.path, read.bytes).map_err(Error::io("cut", &segment.path))?;
+                }
+                tracing::warn!(segment = %segment.path.display(), bytes = place.len(), "cut an unfinished write");
+            }
+            Found::Damaged(place) | Found::Torn(place) => {
+                if let (Some(files), Some(bytes)) = (files, content.get(place.clone())) {
+                    set_aside(dir, segment, place.start, bytes, files)?;
+                }
+                let (offset, bytes) = (place.start as u64, place.len() as u64);
+                tracing::error!(segment = %segment.path.display(), offset, bytes, "the log is damaged here");
+                report.damaged.push(Damage { segment: segment.path.clone(), offset, bytes });
+            }
+        }
+    }
+    Ok(read)
+}
+
+/// Copies damaged bytes to a file of their own, once.
+fn set_aside(dir: &Path, segment: &SegmentFile, offset: usize, bytes: &[u8], files: &dyn Files) -> Result<(), Error> {
+    let damaged = dir.join("damaged");
+    std::fs::create_dir_all(&damaged).map_err(Error::io("create", &damaged))?;
+    let path = damaged.join(format!("{:020}-{offset}.bin", segment.first));
+    if !path.exists() {
+        files.write_atomic(&path, bytes).map_err(Error::io("write", &path))?;
+    }
+    Ok(())
+}
+
+/// The records behind the last commit, oldest first.
+///
+/// Segments are read one at a time; an error is one of reading a file, never of a
+/// damaged record: those were skipped and reported.
+pub struct Replay {
+    report: ReplayReport,
+    covered: Position,
+    segments: VecDeque<SegmentFile>,
+    scanner: Option<Scanner>,
+}
+
+impl Replay {
+    /// What was found when the log was opened.
+    pub fn report(&self) -> &ReplayReport {
+        &self.report
+    }
+
+    fn next_record(&mut self) -> Option<(Position, Record)> {
+        let covered = self.covered;
+        self.scanner.as_mut()?.find_map(|found| match found {
+            Found::Record(frame) if frame.position > covered => {
+                let position = frame.position;
+                let record = frame.into_record();
+                if record.is_none() {
+                    tracing::error!(position = position.0, "the body of a record in the log cannot be decompressed");
+                }
+                Some((position, record?))
+            }
+            _ => None,
+        })
+    }
+
+    fn open_segment(&mut self, segment: &SegmentFile) -> Result<(), Error> {
+        // The one before is dropped first: it may take tens of megabytes.
+        self.scanner = None;
+        let content = std::fs::read(&segment.path).map_err(Error::io("read", &segment.path))?;
+        self.scanner = Some(Scanner::new(segment, Bytes::from(content))?);
+        Ok(())
+    }
+}
+
+impl Iterator for Replay {
+    type Item = Result<(Position, Record), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.next_record() {
+                return Some(Ok(record));
+            }
+            self.scanner = None;
+            let segment = self.segments.pop_front()?;
+            if let Err(e) = self.open_segment(&segment) {
+                return Some(Err(e));
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The order of the rows in a file.
+//!
+//! Sort columns that are text are dictionaries: their values are ranked once, and rows
+//! are compared by ranks.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, TimestampNanosecondType};
+use hopline_model::Table;
+
+use crate::error::Error;
+use crate::gather::RowIndex;
+
+/// A row's place: ranks of the text columns, then what follows them, then its arrival.
+type Key = (u128, u128, u32, u32);
+
+/// The rows of all `batches` in the order of `table`'s files. Rows that are equal in
+/// the sort columns stay in the order in which they came.
+pub(crate) fn sorted_rows(table: Table, batches: &[&RecordBatch]) -> Result<Vec<RowIndex>, Error> {
+    let (text, rest): (Vec<&str>, Vec<&str>) =
+        table.sort_columns().iter().partition(|c| !is_time(c) && **c != "series_id");
+    let ranks: Vec<Vec<Vec<u32>>> = text.iter().map(|c| rank(c, batches)).collect::<Result<_, _>>()?;
+    let mut keys: Vec<Key> = Vec::with_capacity(batches.iter().map(|b| b.num_rows()).sum());
+    for (i, batch) in batches.iter().enumerate() {
+        let columns: Vec<_> =
+            text.iter().map(|name| column(batch, name).map(|c| c.as_dictionary::<Int32Type>())).collect::<Result<_, _>>()?;
+        let columns: Vec<_> = columns.iter().zip(&ranks).filter_map(|(c, r)| Some((c.keys(), r.get(i)?))).collect();
+        let minor = minor(batch, &rest)?;
+        for (row, minor) in minor.into_iter().enumerate() {
+            let group = columns.iter().fold(0u128, |group, (keys, ranks)| {
+                let rank = usize::try_from(keys.value(row)).ok().and_then(|key| ranks.get(key));
+                group << 32 | u128::from(rank.copied().unwrap_or(0))
+            });
+            keys.push((group, minor, i as u32, row as u32));
+        }
+    }
+    keys.sort_unstable();
+    Ok(keys.into_iter().map(|(_, _, batch, row)| (batch as usize, row as usize)).collect())
+}
+
+fn is_time(column: &str) -> bool {
+    matches!(column, "time" | "start_time")
+}
+
+pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, Error> {
+    let found = batch.column_by_name(name).map(|c| c.as_ref());
+    found.ok_or_else(|| Error::corrupt("a batch", format!("has no column {name}")))
+}
+
+/// For each batch, the rank of each of its dictionary's values among those of all batches.
+fn rank(name: &str, batches: &[&RecordBatch]) -> Result<Vec<Vec<u32>>, Error> {
+    let mut values = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let dictionary = column(batch, name)?.as_dictionary_opt::<Int32Type>();
+        let strings = dictionary.and_then(|d| d.values().as_string_opt::<i32>());
+        values.push(strings.ok_or_else(|| Error::corrupt("a batch", format!("{name} is not dictionary-encoded text")))?);
+    }
+    let mut ranks: HashMap<&str, u32, ahash::RandomState> = HashMap::default();
+    values.iter().flat_map(|v| v.iter().flatten()).for_each(|value| {
+        ranks.insert(value, 0);
+    });
+    let mut sorted: Vec<_> = ranks.keys().copied().collect();
+    sorted.sort_unstable();
+    sorted.iter().zip(0..).for_each(|(value, rank)| {
+        ranks.insert(value, rank);
+    });
+    let rank_of = |value: Option<&str>| value.and_then(|v| ranks.get(v)).copied().unwrap_or(0);
+    Ok(values.iter().map(|v| v.iter().map(rank_of).collect()).collect())
+}
+
+/// What a row is sorted by behind the text columns: its time, or its series and time.
+pub(crate) fn minor(batch: &RecordBatch, columns: &[&str]) -> Result<Vec<u128>, Error> {
+    let mut minor = vec![0u128; batch.num_rows()];
+    for name in columns {
+        let column = column(batch, name)?;
+        if is_time(name) {
+            let times = column
+                .as_primitive_opt::<TimestampNanosecondType>()
+                .ok_or_else(|| Error::corrupt("a batch", format!("{name} is not a time")))?;
+            minor.iter_mut().zip(times.values()).for_each(|(m, t)| *m = *m << 64 | u128::from(ordered(*t)));
+        } else {
+            let ids = column
+                .as_fixed_size_binary_opt()
+                .filter(|ids| ids.value_length() == 8)
+                .ok_or_else(|| Error::corrupt("a batch", format!("{name} is not 8 bytes")))?;
+            let id = |row| ids.value(row).first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+            minor.iter_mut().enumerate().for_each(|(row, m)| *m = *m << 64 | u128::from(id(row)));
+        }
+    }
+    Ok(minor)
+}
+
+/// A signed number as an unsigned one of the same order.
+fn ordered(time: i64) -> u64 {
+    (time as u64) ^ (1 << 63)
+}
