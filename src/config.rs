@@ -225,12 +225,16 @@ fn check_data(data: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A word alone must be a level: the filter would take any other for the name of a part, and log
+/// nothing else.
 fn check_level(level: &str) -> Result<(), String> {
-    match tracing_subscriber::EnvFilter::builder().parse(level) {
-        Ok(_) if !level.trim().is_empty() => Ok(()),
-        Ok(_) => Err("log.level is empty: give error, warn, info, debug or trace".to_owned()),
-        Err(error) => Err(format!("log.level = {level:?}: {error}")),
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let mut words = level.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    if let Some(word) = words.find(|word| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(word))) {
+        return Err(format!("log.level = {level:?}: {word:?} is none of {}", LEVELS.join(", ")));
     }
+    let parsed = tracing_subscriber::EnvFilter::builder().parse(level);
+    parsed.map(|_| ()).map_err(|error| format!("log.level = {level:?}: {error}"))
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), String> {

@@ -48,7 +48,11 @@ impl Folder {
 
 /// Opens the folder that the settings name, and replays its log into memory.
 pub(crate) async fn open(loaded: &Loaded, mode: Mode, registry: Registry) -> anyhow::Result<Storage> {
-    let (dir, config) = (loaded.data_dir().to_path_buf(), loaded.config.storage.clone());
+    let (dir, mut config) = (loaded.data_dir().to_path_buf(), loaded.config.storage.clone());
+    if mode == Mode::ReadOnly {
+        // What is read cannot be written out to make room: all of the log's rows stay in memory.
+        config.hot_bytes_max = usize::MAX;
+    }
     let opened = {
         let registry = registry.clone();
         tokio::task::spawn_blocking(move || open_storage(&dir, config, mode, &registry))

@@ -31,8 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Flags that say whom to ask.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SourceArgs {
-    /// Server to ask [default: http://127.0.0.1:4320]
-    #[arg(long, value_name = "URL", env = "HOPLINE_SERVER", conflicts_with = "data", help_heading = "Source")]
+    /// Server to ask [default: $HOPLINE_SERVER, or http://127.0.0.1:4320]
+    #[arg(long, value_name = "URL", conflicts_with = "data", help_heading = "Source")]
     pub(crate) server: Option<String>,
     /// Data folder: the server that runs on it is asked or, if none does, the files are read
     #[arg(long, value_name = "DIR", help_heading = "Source")]
@@ -42,7 +42,7 @@ pub(crate) struct SourceArgs {
 /// Whom to ask.
 pub(crate) enum Source {
     /// A server.
-    Server(Server),
+    Server(Box<Server>),
     /// A data folder.
     Folder(offline::Folder, TowerToHyperService<Router>),
 }
@@ -60,10 +60,13 @@ impl Source {
     /// Finds out whom to ask.
     pub(crate) async fn open(args: &SourceArgs, config: Option<PathBuf>) -> anyhow::Result<Source> {
         let Some(dir) = &args.data else {
-            return Ok(Source::Server(Server::new(args.server.as_deref().unwrap_or(DEFAULT_SERVER))?));
+            // Not clap's `env`: a variable must not clash with the flag --data.
+            let variable = std::env::var("HOPLINE_SERVER").ok().filter(|url| !url.is_empty());
+            let url = args.server.clone().or(variable);
+            return Ok(Source::Server(Box::new(Server::new(url.as_deref().unwrap_or(DEFAULT_SERVER))?)));
         };
         if let Some(server) = running(dir).await {
-            return Ok(Source::Server(server));
+            return Ok(Source::Server(Box::new(server)));
         }
         let loaded = crate::config::load(&Sources::new(config).flag("data", "--data", Some(dir.display())))?;
         Source::folder(&loaded).await

@@ -7,4 +7,4 @@
 pub mod decode;
 pub mod receive;
 
-pub use receive::{Collector, Config, ConfigError, StartError, TailItem};
+pub use receive::{Collector, Config, ConfigError, StartError, TailItem, replay};

@@ -90,6 +90,13 @@ pub struct Collector {
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Replays the log into `storage` without any receivers: for tools that read the data folder of
+/// a stopped server. Blocks.
+pub fn replay(storage: &Storage, records: Replay, registry: &Registry) -> Result<(), StartError> {
+    let metrics = Metrics::new(registry).map_err(StartError::Metrics)?;
+    replay::replay(storage, &metrics, records).map(|_| ()).map_err(StartError::Replay)
+}
+
 impl Collector {
     /// Binds both addresses, replays the log and opens the door. During the replay exports are
     /// refused as retryable. Runs on the current tokio runtime.

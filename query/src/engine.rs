@@ -9,6 +9,7 @@
 
 mod answer;
 mod config;
+mod guard;
 mod metrics;
 mod run;
 mod state;
@@ -34,7 +35,7 @@ use metrics::Metrics;
 
 /// Stack of a query thread. Planning calls itself once for each level of a statement,
 /// whose depth `sql::statement` bounds; memory is taken only as far as it is used.
-const STACK_BYTES: usize = 64 << 20;
+pub(crate) const STACK_BYTES: usize = 64 << 20;
 
 /// What all queries share. Cheap to clone.
 #[derive(Clone)]

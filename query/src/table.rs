@@ -37,7 +37,10 @@ pub(crate) struct SnapshotTable {
 
 impl std::fmt::Debug for SnapshotTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SnapshotTable").field("table", &self.table).field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("SnapshotTable")
+            .field("table", &self.table)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }
 

@@ -202,7 +202,8 @@ impl Report {
         self.server_cpu_s_while_loaded = loaded.map(|(from, to)| to.cpu_s - from.cpu_s);
         self.server_cpu_s_in_all = left.and_then(|l| l.cpu_s);
         // Of a server of our own everything counts: what it puts off is not for free.
-        if let Some(cpu_s) = self.server_cpu_s_in_all.or(self.server_cpu_s_while_loaded) {
+        let cpu_s = self.server_cpu_s_in_all.or(self.server_cpu_s_while_loaded);
+        if let Some(cpu_s) = cpu_s.filter(|_| self.spans_acknowledged > 0) {
             self.server_cpu_s_per_million_spans = Some(cpu_s / spans * 1e6);
             self.spans_per_server_cpu_s = (cpu_s > 0.0).then(|| spans / cpu_s);
         }

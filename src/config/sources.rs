@@ -18,7 +18,7 @@ const DEFAULT_FILE: &str = "hopline.toml";
 const PREFIX: &str = "HOPLINE_";
 
 /// Variables that are ours without being settings of the server: defaults of flags, and what test set-ups use.
-const NOT_SETTINGS: [&str; 4] = ["HOPLINE_CONFIG", "HOPLINE_SERVER", "HOPLINE_TENANT", "HOPLINE_BIN"];
+const NOT_SETTINGS: [&str; 3] = ["HOPLINE_CONFIG", "HOPLINE_SERVER", "HOPLINE_BIN"];
 
 /// Where settings are looked for.
 #[derive(Debug, Default)]

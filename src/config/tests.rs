@@ -101,7 +101,7 @@ fn all_errors_are_found_at_once_each_with_its_place() {
 
 #[test]
 fn what_types_cannot_check_is_checked() {
-    let toml = "data = 's3://bucket/x'\n[collector]\nmax_connections = 0\n[log]\nlevel = 'loud?'\n[telemetry]\notlp_endpoint = 'here'";
+    let toml = "data = 's3://bucket/x'\n[collector]\nmax_connections = 0\n[log]\nlevel = 'verbose'\n[telemetry]\notlp_endpoint = 'here'";
     let found = errors(toml, "");
     assert_eq!(found.len(), 4, "{found:?}");
     assert!(

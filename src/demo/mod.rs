@@ -46,9 +46,9 @@ pub(crate) struct Args {
     /// Whose instrumentation the functions have
     #[arg(long, value_enum, default_value = "mixed")]
     pub(crate) style: Style,
-    /// The same seed plays the same story, with the same ids
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// The same seed plays the same story, with the same ids [default: another one each time]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
     /// Orders a second, when played live
     #[arg(long, value_name = "ORDERS", default_value_t = 2.0, conflicts_with = "from")]
     pub(crate) rate: f64,
@@ -75,6 +75,7 @@ pub(crate) struct Args {
 /// Plays the shop. The exit code is 1 when the server did not take everything.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = options(&args, now())?;
+    let seed = options.seed;
     let live = args.from.is_none();
     let mut truth = args.truth.as_deref().map(Truth::create).transpose()?;
     let mut player = match args.dry_run {
@@ -115,6 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let totals = player.finish().await;
     let mut out = std::io::stdout().lock();
     totals.report(&mut out).context("write the report")?;
+    writeln!(out, "the seed was {seed}").context("write the report")?;
     if stopped {
         writeln!(out, "stopped after {steps} steps").context("write the report")?;
     }
@@ -141,7 +143,9 @@ fn options(args: &Args, now: Nanos) -> anyhow::Result<Options> {
         end = start + (orders as f64 / args.rate * 1e9) as Nanos;
         (patience, schedule) = (3 * SECOND, 20 * SECOND);
     }
-    Ok(Options { seed: args.seed, style: args.style, start, end, orders, patience, schedule })
+    // Six digits are easy to repeat, and seldom come twice.
+    let seed = args.seed.unwrap_or_else(|| random::mix(now as u64) % 1_000_000);
+    Ok(Options { seed, style: args.style, start, end, orders, patience, schedule })
 }
 
 /// The file of true facts.

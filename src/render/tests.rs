@@ -117,7 +117,7 @@ fn a_waterfall_shows_tree_times_and_errors() {
     assert!(lines[3].starts_with(" ├─ reserve") && lines[3].contains("50.0 ms"), "{picture}");
     assert!(lines[4].starts_with(" └─ ✗ charge: card↵declined"), "{picture}");
     let bars: Vec<usize> = lines[2..].iter().map(|l| l.matches('█').count()).collect();
-    assert_eq!((bars[1] * 2, bars[2] * 2), (bars[0], bars[0]), "{picture}");
+    assert!(bars[1].abs_diff(bars[0] / 2) <= 1 && bars[2].abs_diff(bars[0] / 2) <= 1, "{picture}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_missing_parent_is_said() {
 #[test]
 fn a_circle_and_a_span_that_is_its_own_parent_are_shown_once() {
     let picture =
-        waterfall(&[span("01", "02", "a", 0, 1), span("02", "01", "b", 1, 2), span("03", "03", "c", 2, 3)], 80);
+        waterfall(&[span("01", "02", "a", 0, 1), span("02", "01", "b", 1, 2), span("03", "03", "c", 2, 3)], 110);
     assert_eq!(picture.lines().count(), 5, "{picture}");
     assert_eq!(picture.matches("its own ancestor").count(), 2, "{picture}");
 }

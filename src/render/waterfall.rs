@@ -147,15 +147,16 @@ struct Layout {
 
 impl Layout {
     fn new(rows: &[Row<'_>], available: usize) -> Layout {
-        let longest = |of: &dyn Fn(&str, &Span) -> usize| {
-            let each = rows.iter().map(|row| match row {
-                Row::Span { lead, span, .. } => of(lead, span),
-                Row::Missing { .. } => 30,
-            });
-            each.max().unwrap_or(10)
-        };
-        let name = longest(&|lead, span| width(lead) + width(&label(span)));
-        let service = longest(&|_, span| width(&whose(span)));
+        let (mut name, mut service) = (10, 4);
+        for row in rows {
+            match row {
+                Row::Span { lead, span, in_circle } => {
+                    name = name.max(width(lead) + width(&label(span, *in_circle)));
+                    service = service.max(width(&whose(span)));
+                }
+                Row::Missing { .. } => name = name.max(30),
+            }
+        }
         let fixed = DURATION + 6;
         let room = available.saturating_sub(fixed).max(20);
         let service = service.min(room / 4).max(4);
@@ -198,7 +199,7 @@ fn services(spans: &[Span]) -> Vec<&str> {
 }
 
 /// A span's name, and what is special about it.
-fn label(span: &Span) -> String {
+fn label(span: &Span, in_circle: bool) -> String {
     let mut text = match &span.error {
         Some(message) if message.is_empty() => format!("✗ {}", clean(&span.name)),
         Some(message) => format!("✗ {}: {}", clean(&span.name), clean(message)),
@@ -209,6 +210,9 @@ fn label(span: &Span) -> String {
     }
     if matches!(span.kind.as_str(), "producer" | "consumer") {
         text.push_str(if span.kind == "producer" { " →" } else { " ←" });
+    }
+    if in_circle {
+        text.push_str(" (its own ancestor)");
     }
     text
 }
@@ -233,9 +237,8 @@ fn line(
     style: Style,
 ) {
     let lead = cut(lead, layout.name / 2);
-    let note = if in_circle { " (its own ancestor)" } else { "" };
     let room = layout.name.saturating_sub(width(&lead));
-    let name = pad(&cut(&format!("{}{note}", label(span)), room), room);
+    let name = pad(&cut(&label(span, in_circle), room), room);
     let name = if span.error.is_some() { style.red(&name) } else { name };
     let service = style.hue(hue, &pad(&cut(&whose(span), layout.service), layout.service));
     let time = pad_left(&duration(span.duration), DURATION);

@@ -19,6 +19,10 @@ const HELP: &str = r"  \d             the tables
 A query ends with a semicolon. Ctrl-C gives up what is typed or runs.
 ";
 
+/// What `\d` asks: the tables, without those that describe them.
+const TABLES: &str = "SELECT table_name FROM information_schema.tables \
+                      WHERE table_schema <> 'information_schema' ORDER BY table_name";
+
 /// Statements kept in the history.
 const HISTORY_MAX: usize = 5_000;
 
@@ -95,7 +99,7 @@ async fn command(client: &mut Client, line: &str) -> anyhow::Result<bool> {
         (r"\q" | r"\quit" | r"\exit", _) => return Ok(false),
         (r"\?" | r"\h" | r"\help", _) => eprint(HELP)?,
         (r"\d" | r"\dt", "") => {
-            ask(client, "SHOW TABLES").await?;
+            ask(client, TABLES).await?;
         }
         (r"\d", table) if table.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.')) => {
             ask(client, &format!("DESCRIBE {table}")).await?;

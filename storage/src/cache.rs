@@ -1,1 +1,153 @@
-//! cache
+//! Footers of Parquet files, kept in memory within a limit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
+use parquet::arrow::async_reader::MetadataFetch;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use prometheus::IntGauge;
+
+use crate::data_file::DataFile;
+use crate::error::Error;
+use crate::metrics::Metrics;
+
+/// First read from the end of a file: nearly always the whole footer with the page index.
+const FOOTER_GUESS: usize = 256 << 10;
+
+/// A map that forgets what was used longest ago when it grows beyond its limit.
+pub(crate) struct Cache<V> {
+    bytes_max: usize,
+    gauge: IntGauge,
+    inner: Mutex<Entries<V>>,
+}
+
+struct Entries<V> {
+    entries: HashMap<Path, Entry<V>>,
+    bytes: usize,
+    uses: u64,
+}
+
+struct Entry<V> {
+    value: Arc<V>,
+    bytes: usize,
+    used: u64,
+}
+
+impl<V> Cache<V> {
+    pub(crate) fn new(name: &str, bytes_max: usize, metrics: &Metrics) -> Self {
+        let gauge = metrics.index_cache_bytes.with_label_values(&[name]);
+        let inner = Mutex::new(Entries { entries: HashMap::new(), bytes: 0, uses: 0 });
+        Self { bytes_max, gauge, inner }
+    }
+
+    pub(crate) fn get(&self, path: &Path) -> Option<Arc<V>> {
+        let mut inner = self.inner.lock();
+        inner.uses += 1;
+        let used = inner.uses;
+        let entry = inner.entries.get_mut(path)?;
+        entry.used = used;
+        Some(entry.value.clone())
+    }
+
+    pub(crate) fn insert(&self, path: &Path, value: Arc<V>, bytes: usize) {
+        let mut inner = self.inner.lock();
+        inner.uses += 1;
+        let entry = Entry { value, bytes, used: inner.uses };
+        inner.bytes += bytes;
+        if let Some(before) = inner.entries.insert(path.clone(), entry) {
+            inner.bytes -= before.bytes;
+        }
+        if inner.bytes > self.bytes_max {
+            inner.evict(self.bytes_max - self.bytes_max / 8);
+        }
+        self.gauge.set(inner.bytes as i64);
+    }
+
+    pub(crate) fn remove(&self, path: &Path) {
+        let mut inner = self.inner.lock();
+        if let Some(gone) = inner.entries.remove(path) {
+            inner.bytes -= gone.bytes;
+        }
+        self.gauge.set(inner.bytes as i64);
+    }
+}
+
+impl<V> Entries<V> {
+    /// Forgets the entries that were used longest ago, until no more than `keep` bytes are left.
+    fn evict(&mut self, keep: usize) {
+        let mut by_use: Vec<_> = self.entries.iter().map(|(path, e)| (e.used, path.clone())).collect();
+        by_use.sort_unstable_by_key(|(used, _)| *used);
+        for (_, path) in by_use {
+            if self.bytes <= keep {
+                break;
+            }
+            if let Some(gone) = self.entries.remove(&path) {
+                self.bytes -= gone.bytes;
+            }
+        }
+    }
+}
+
+/// Footers of Parquet files.
+pub(crate) struct MetadataCache {
+    store: Arc<dyn ObjectStore>,
+    cache: Cache<ParquetMetaData>,
+}
+
+impl MetadataCache {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, bytes_max: usize, metrics: &Metrics) -> Self {
+        Self { store, cache: Cache::new("footers", bytes_max, metrics) }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The footer of `file` with its page index.
+    pub(crate) async fn get(&self, file: &DataFile) -> Result<Arc<ParquetMetaData>, Error> {
+        if let Some(found) = self.cache.get(&file.path) {
+            return Ok(found);
+        }
+        let metadata = Arc::new(read_metadata(&self.store, file).await?);
+        self.cache.insert(&file.path, metadata.clone(), metadata.memory_size());
+        Ok(metadata)
+    }
+
+    pub(crate) fn forget(&self, file: &DataFile) {
+        self.cache.remove(&file.path);
+    }
+}
+
+/// Reads a footer without keeping it.
+pub(crate) async fn read_metadata(store: &Arc<dyn ObjectStore>, file: &DataFile) -> Result<ParquetMetaData, Error> {
+    let fetch = Fetch { store, path: &file.path };
+    let reader = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Optional)
+        .with_prefetch_hint(Some(FOOTER_GUESS));
+    reader
+        .load_and_finish(fetch, file.size_bytes)
+        .await
+        .map_err(Error::rows(format!("read the footer of {}", file.path)))
+}
+
+struct Fetch<'a> {
+    store: &'a Arc<dyn ObjectStore>,
+    path: &'a Path,
+}
+
+impl MetadataFetch for Fetch<'_> {
+    fn fetch(&mut self, range: std::ops::Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        async move {
+            let read = self.store.get_range(self.path, range).await;
+            read.map_err(|e| ParquetError::External(Box::new(e)))
+        }
+        .boxed()
+    }
+}

@@ -80,7 +80,8 @@ pub(crate) fn open(objects: &Objects, mode: Mode, now: i64) -> Result<String, Er
     match objects.get(&path) {
         Ok(content) => read(&content),
         Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
-            let has_data = !objects.list(&"manifest".into())?.is_empty() || !objects.list(&"checkpoint".into())?.is_empty();
+            let has_data =
+                !objects.list(&"manifest".into())?.is_empty() || !objects.list(&"checkpoint".into())?.is_empty();
             if has_data {
                 return Err(Error::corrupt(FILE, "is missing, but the folder has data: restore it"));
             }

@@ -60,12 +60,7 @@ pub(crate) struct Opened {
 
 /// Reads all segments: cuts torn tails, sets damaged places aside (both only with
 /// `files`, that is when writing is allowed), and tells `recent` what came lately.
-pub(crate) fn open(
-    dir: &Path,
-    covered: Position,
-    recent: &Recent,
-    files: Option<&dyn Files>,
-) -> Result<Opened, Error> {
+pub(crate) fn open(dir: &Path, covered: Position, recent: &Recent, files: Option<&dyn Files>) -> Result<Opened, Error> {
     let mut report = ReplayReport::default();
     let (mut sealed, mut pending) = (Vec::new(), VecDeque::new());
     let mut next = covered.0 + 1;

@@ -172,7 +172,9 @@ impl Upload {
         if self.parts.is_none() {
             let (store, at) = (self.objects.store.clone(), self.path.clone());
             let bytes = PutPayload::from_bytes(Bytes::from(std::mem::take(&mut self.buffer)));
-            self.objects.wait(async move { store.put(&at, bytes).await })?.map_err(Error::store("write", &self.path))?;
+            self.objects
+                .wait(async move { store.put(&at, bytes).await })?
+                .map_err(Error::store("write", &self.path))?;
         } else {
             self.put_part()?;
             if let Some(mut parts) = self.parts.take() {

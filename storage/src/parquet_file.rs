@@ -81,11 +81,6 @@ impl FileWriter {
         written.map_err(|e| self.failed(e))
     }
 
-    /// Bytes of the file so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
-    }
-
     /// Ends the file durably.
     pub(crate) fn finish(self, names: Names) -> Result<DataFile, Error> {
         let failure = self.failure.clone();
@@ -161,7 +156,8 @@ fn column_properties(
     let root = path.parts().first().cloned().unwrap_or_default();
     let nested = path.parts().len() > 1;
     let name = path.parts().last().cloned().unwrap_or_default();
-    let is_time = leaf.physical_type() == Type::INT64 && matches!(name.as_str(), "time" | "start_time" | "observed_time");
+    let is_time =
+        leaf.physical_type() == Type::INT64 && matches!(name.as_str(), "time" | "start_time" | "observed_time");
     let promoted = promoted::of(table).find(|p| p.column == root);
     let high = promoted.is_some_and(|p| p.kind == PromotedType::String && p.cardinality == Cardinality::High);
     let plain_text = !nested && matches!(root.as_str(), "body" | "invocation_id");
@@ -220,10 +216,9 @@ pub(crate) fn collect_names(table: Table, batch: &RecordBatch, names: &mut Names
     let mut before = None;
     for row in 0..batch.num_rows() {
         let keys = columns.map(|c| c.keys().value(row));
-        if before == Some(keys) || !seen.insert(keys) {
+        if before.replace(keys) == Some(keys) || !seen.insert(keys) {
             continue;
         }
-        before = Some(keys);
         let [service, name, kind] = columns.map(|c| text_at(c, row).to_owned());
         names.operations.add((service, name, kind), OPERATIONS_MAX);
     }

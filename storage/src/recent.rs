@@ -159,7 +159,9 @@ impl Recent {
             let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
             match decode(&bytes) {
                 Some(slice) => slices.push(slice),
-                None => tracing::warn!(path = %path.display(), "the list of recent requests is damaged and was skipped"),
+                None => {
+                    tracing::warn!(path = %path.display(), "the list of recent requests is damaged and was skipped")
+                }
             }
         }
         slices.sort_by_key(|s| s.start);

@@ -23,8 +23,10 @@ pub(crate) fn sorted_rows(table: Table, batches: &[&RecordBatch]) -> Result<Vec<
     let ranks: Vec<Vec<Vec<u32>>> = text.iter().map(|c| rank(c, batches)).collect::<Result<_, _>>()?;
     let mut keys: Vec<Key> = Vec::with_capacity(batches.iter().map(|b| b.num_rows()).sum());
     for (i, batch) in batches.iter().enumerate() {
-        let columns: Vec<_> =
-            text.iter().map(|name| column(batch, name).map(|c| c.as_dictionary::<Int32Type>())).collect::<Result<_, _>>()?;
+        let columns: Vec<_> = text
+            .iter()
+            .map(|name| column(batch, name).map(|c| c.as_dictionary::<Int32Type>()))
+            .collect::<Result<_, _>>()?;
         let columns: Vec<_> = columns.iter().zip(&ranks).filter_map(|(c, r)| Some((c.keys(), r.get(i)?))).collect();
         let minor = minor(batch, &rest)?;
         for (row, minor) in minor.into_iter().enumerate() {
@@ -54,7 +56,8 @@ fn rank(name: &str, batches: &[&RecordBatch]) -> Result<Vec<Vec<u32>>, Error> {
     for batch in batches {
         let dictionary = column(batch, name)?.as_dictionary_opt::<Int32Type>();
         let strings = dictionary.and_then(|d| d.values().as_string_opt::<i32>());
-        values.push(strings.ok_or_else(|| Error::corrupt("a batch", format!("{name} is not dictionary-encoded text")))?);
+        values
+            .push(strings.ok_or_else(|| Error::corrupt("a batch", format!("{name} is not dictionary-encoded text")))?);
     }
     let mut ranks: HashMap<&str, u32, ahash::RandomState> = HashMap::default();
     values.iter().flat_map(|v| v.iter().flatten()).for_each(|value| {

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::data_file::DataFile;
@@ -111,7 +110,10 @@ impl TableLog {
             let manifest: Manifest = read(objects, &path)?;
             if manifest.sequence != sequence || manifest.previous != log.last {
                 let expected = log.last;
-                let reason = format!("follows commit {}, but the one before is {expected}: a manifest is missing", manifest.previous);
+                let reason = format!(
+                    "follows commit {}, but the one before is {expected}: a manifest is missing",
+                    manifest.previous
+                );
                 return Err(Error::corrupt(path, reason));
             }
             for file in manifest.added {
@@ -192,7 +194,9 @@ impl TableLog {
         };
         match objects.create(&path, encode(&checkpoint)?) {
             // An earlier try whose answer was lost: the same commit has the same live files.
-            Ok(()) | Err(Error::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => objects.sync(&path)?,
+            Ok(()) | Err(Error::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => {
+                objects.sync(&path)?
+            }
             Err(e) => return Err(e),
         }
         self.superseded.append(&mut self.manifests);
@@ -237,10 +241,9 @@ fn encode(value: &impl Serialize) -> Result<Bytes, Error> {
 }
 
 #[derive(Deserialize)]
-struct Versioned<'a> {
+struct Versioned {
     format: u32,
-    #[serde(borrow)]
-    crc32c: &'a RawValue,
+    crc32c: String,
 }
 
 fn read<T: for<'de> Deserialize<'de>>(objects: &Objects, path: &Path) -> Result<T, Error> {
@@ -249,13 +252,13 @@ fn read<T: for<'de> Deserialize<'de>>(objects: &Objects, path: &Path) -> Result<
 
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(content: &[u8], path: &Path) -> Result<T, Error> {
     let text = std::str::from_utf8(content).map_err(|e| Error::corrupt(path, e))?;
-    let head: Versioned<'_> = serde_json::from_str(text).map_err(|e| Error::corrupt(path, e))?;
+    let head: Versioned = serde_json::from_str(text).map_err(|e| Error::corrupt(path, e))?;
     if head.format > FORMAT {
         return Err(Error::Newer { what: path.to_string(), found: head.format, known: FORMAT });
     }
     let content = text.rfind(CHECKSUM).and_then(|end| text.get(..end));
-    let crc = content.map(|c| format!("\"{:08x}\"", crc32c::crc32c(c.as_bytes())));
-    if crc.as_deref() != Some(head.crc32c.get()) {
+    let crc = content.map(|c| format!("{:08x}", crc32c::crc32c(c.as_bytes())));
+    if crc.as_ref() != Some(&head.crc32c) {
         return Err(Error::corrupt(path, "the checksum is wrong: the object is damaged"));
     }
     serde_json::from_str(text).map_err(|e| Error::corrupt(path, e))

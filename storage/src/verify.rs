@@ -1,4 +1,17 @@
-//! Reads everything back.
+//! Reads everything back: log segments record by record, data files as a whole (checksum)
+//! and row by row. What is wrong is reported, never mended.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hopline_model::Table;
+
+use crate::compact::checksum_problem;
+use crate::data_file::DataFile;
+use crate::error::Error;
+use crate::log::{Found, Scanner, SegmentFile, segments};
+use crate::merge::FileReader;
+use crate::storage::{Inner, Progress, Step};
 
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,4 +38,91 @@ impl VerifyReport {
     pub fn is_sound(&self) -> bool {
         self.files.iter().all(|f| f.problem.is_none())
     }
+}
+
+impl Inner {
+    pub(crate) fn verify(&self, progress: Progress<'_>) -> Result<VerifyReport, Error> {
+        // Held by us until the end, so that none is deleted meanwhile.
+        let files = self.state.lock().files.clone();
+        let segments = segments(&self.log_dir)?;
+        let total = segments.len() + files.iter().map(|f| f.len()).sum::<usize>();
+        let mut report = VerifyReport::default();
+        let tell = |report: &mut VerifyReport, one: FileReport| {
+            let done = report.files.len() as u64 + 1;
+            progress(Step { done, total: total as u64, item: &one.path });
+            report.files.push(one);
+        };
+        for (i, segment) in segments.iter().enumerate() {
+            // The last one may be growing: not while it is read.
+            let _still = (i + 1 == segments.len()).then(|| self.log.lock());
+            if let Some(one) = verify_segment(segment)? {
+                tell(&mut report, one);
+            }
+        }
+        for table in Table::ALL {
+            for file in files.get(table.index()).into_iter().flat_map(|f| f.iter()) {
+                let problem = self.file_problem(file)?;
+                let rows = if problem.is_none() { file.rows } else { 0 };
+                tell(&mut report, FileReport { path: file.path.to_string(), bytes: file.size_bytes, rows, problem });
+            }
+        }
+        Ok(report)
+    }
+
+    fn file_problem(&self, file: &Arc<DataFile>) -> Result<Option<String>, Error> {
+        if let Some(problem) = checksum_problem(&self.objects, file)? {
+            self.metrics.damaged_files.inc();
+            return Ok(Some(problem));
+        }
+        let read = FileReader::open(&self.objects, file).and_then(|mut reader| {
+            let mut rows = 0;
+            while let Some(batch) = reader.next_batch()? {
+                rows += batch.num_rows() as u64;
+            }
+            Ok(rows)
+        });
+        Ok(match read {
+            Ok(rows) if rows == file.rows => None,
+            Ok(rows) => Some(format!("it has {rows} rows, not {}", file.rows)),
+            Err(e) => Some(chain(&e)),
+        })
+    }
+}
+
+/// Nothing if the segment went while we came: its records are in files now.
+fn verify_segment(segment: &SegmentFile) -> Result<Option<FileReport>, Error> {
+    let content = match std::fs::read(&segment.path) {
+        Ok(content) => Bytes::from(content),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("read", &segment.path)(e)),
+    };
+    let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
+    let mut report = FileReport { path: format!("log/{name}"), bytes: content.len() as u64, rows: 0, problem: None };
+    let (mut damaged, mut torn) = (0, 0);
+    for found in Scanner::new(segment, content)? {
+        match found {
+            Found::Record(frame) => match frame.into_record() {
+                Some(_) => report.rows += 1,
+                None => damaged += 1,
+            },
+            Found::Damaged(_) => damaged += 1,
+            Found::Torn(place) => torn += place.len(),
+        }
+    }
+    if damaged > 0 || torn > 0 {
+        report.problem = Some(format!("{damaged} damaged places, {torn} bytes of an unfinished write"));
+    }
+    Ok(Some(report))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(e) = next {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        next = e.source();
+    }
+    text
 }

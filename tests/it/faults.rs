@@ -221,12 +221,9 @@ async fn r14_a_full_disk_is_retryable_loses_nothing_and_passes() {
     };
     assert_eq!(refused.code, 14, "{refused:?}");
     assert!(acknowledged > 3);
-    let answer = crate::client::post(
-        &format!("http://{}/v1/traces", server.http),
-        &[("content-type", "application/x-protobuf")],
-        noise(acknowledged),
-    );
-    assert_eq!(answer.await.status, 503);
+    let url = format!("http://{}/v1/traces", server.http);
+    let headers = [("content-type", "application/x-protobuf")];
+    assert_eq!(crate::client::post(&url, &headers, noise(acknowledged)).await.status, 503);
     assert_eq!(server.number("SELECT count(*) FROM spans").await, acknowledged as i64, "queries go on");
     std::fs::remove_file(&ballast).unwrap();
     until("it recovers by itself", async || {

@@ -65,7 +65,8 @@ async fn only_reading_is_allowed() {
     ];
     for query in queries {
         let answer = server.try_sql(&query).await;
-        assert_eq!((answer.status, answer.header("content-type")), (400, "application/problem+json"), "{query}: {}", answer.text());
+        assert!([400, 403].contains(&answer.status), "{query}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{query}");
         assert!(answer.json()["detail"].as_str().is_some_and(|d| !d.is_empty()), "{query}");
     }
     assert!(!out.exists());
@@ -87,14 +88,14 @@ async fn a_query_ends_at_its_deadline_and_when_its_client_leaves() {
     let mut stream = tokio::net::TcpStream::connect(&server.api).await.unwrap();
     let head = format!("POST /api/v1/sql HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{cross}", cross.len());
     tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
-    until("it runs", async || server.metric("hopline_query_running").await > 0.0).await;
+    until("it runs", async || server.metric("hopline_queries_running").await > 0.0).await;
     drop(stream);
-    until("it was cancelled", async || server.metric("hopline_query_running").await == 0.0).await;
+    until("it was cancelled", async || server.metric("hopline_queries_running").await == 0.0).await;
 }
 
 #[tokio::test]
 async fn memory_has_a_limit_and_a_clear_error() {
-    let (server, _dir) = start_with("[query]\nmemory_limit_bytes = 16777216\nspill_limit_bytes = 1048576\n").await;
+    let (server, _dir) = start_with("[query]\nmemory_bytes = 16777216\nspill_bytes = 1048576\n").await;
     with_spans(&server, 100, 100).await;
     let huge = "SELECT a.name || b.span_id AS x FROM spans a, spans b ORDER BY x";
     let answer = server.try_sql(huge).await;

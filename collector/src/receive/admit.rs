@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::error::ExportError;
@@ -21,6 +22,8 @@ pub(crate) struct Admission {
     free: Arc<Semaphore>,
     capacity: usize,
     wait: Duration,
+    /// The metric that shows what is taken.
+    pending: IntGauge,
 }
 
 /// A share of the bytes; given back when dropped.
@@ -31,19 +34,19 @@ pub(crate) struct Permit {
 }
 
 impl Admission {
-    pub(crate) fn new(capacity: usize, wait: Duration) -> Self {
+    pub(crate) fn new(capacity: usize, wait: Duration, pending: IntGauge) -> Self {
         let capacity = capacity.min(Semaphore::MAX_PERMITS);
-        Admission { free: Arc::new(Semaphore::new(capacity)), capacity, wait }
+        Admission { free: Arc::new(Semaphore::new(capacity)), capacity, wait, pending }
     }
 
     /// Takes `bytes` and a request's overhead.
     pub(crate) async fn admit(&self, bytes: usize) -> Result<Permit, ExportError> {
         let share = self.take(bytes.saturating_add(OVERHEAD)).await?;
+        self.pending.add(share.num_permits() as i64);
         Ok(Permit { admission: self.clone(), share })
     }
 
-    /// Bytes taken.
-    pub(crate) fn pending_bytes(&self) -> usize {
+    fn pending_bytes(&self) -> usize {
         self.capacity.saturating_sub(self.free.available_permits())
     }
 
@@ -67,8 +70,15 @@ impl Permit {
     pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), ExportError> {
         if bytes > 0 {
             let more = self.admission.take(bytes).await?;
+            self.admission.pending.add(more.num_permits() as i64);
             self.share.merge(more);
         }
         Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.admission.pending.sub(self.share.num_permits() as i64);
     }
 }

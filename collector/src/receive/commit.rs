@@ -32,8 +32,8 @@ use super::error::ExportError;
 use super::metrics::{self, Metrics};
 use super::store::{Store, StoreError};
 
-pub(crate) use decode_group::{GroupDecoder, decode_alone};
-pub(crate) use queue::Queue;
+pub(crate) use decode_group::{Batches, GroupDecoder, decode_alone, push};
+pub(crate) use queue::{Closed, Queue};
 use syncer::Syncer;
 
 /// Rows as they became visible, for live tails.
@@ -56,7 +56,7 @@ pub(crate) struct Ack {
     pub(crate) answer: oneshot::Sender<Result<(), ExportError>>,
     pub(crate) handed_over: Instant,
     /// Held until the request is answered: its bytes are in memory until then.
-    pub(crate) _permit: Permit,
+    pub(crate) permit: Permit,
 }
 
 /// What `/readyz` asks of the committer.
@@ -200,9 +200,12 @@ impl Work {
     }
 
     fn answer(&self, ack: Ack, answer: Result<(), ExportError>) {
-        self.parts.metrics.ack_seconds.observe(ack.handed_over.elapsed().as_secs_f64());
+        let Ack { answer: client, handed_over, permit } = ack;
+        self.parts.metrics.ack_seconds.observe(handed_over.elapsed().as_secs_f64());
+        // First, so that who was answered finds its room free.
+        drop(permit);
         // Fails when the client has gone: the request is stored all the same.
-        let _ = ack.answer.send(answer);
+        let _ = client.send(answer);
     }
 
     fn fail(&mut self, step: &'static str, error: &StoreError, members: Vec<Member>) {

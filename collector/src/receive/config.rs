@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 const MIB: usize = 1 << 20;
+/// The log's records hold a body as it came, and may be 256 MiB with all that belongs to it.
+pub(crate) const REQUEST_BYTES_MAX: usize = 192 * MIB;
 
 /// Settings under `[collector]`. Every field has a default that works on a laptop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +18,7 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// Where OTLP/HTTP is served.
     pub http_addr: SocketAddr,
-    /// Largest request taken, as sent and after decompression.
+    /// Largest request taken, as sent and after decompression; at most 192 MiB.
     pub max_request_bytes: usize,
     /// Bytes of requests that may be read, decompressed or wait for the log at once; beyond
     /// it, clients are told to retry.
@@ -90,8 +92,8 @@ impl Config {
         };
         let request = self.max_request_bytes as u64;
         at_least("collector.max_request_bytes", request, 1024, "")?;
-        if request > u64::from(u32::MAX) / 4 {
-            let reason = "must be at most 1 GiB".to_owned();
+        if self.max_request_bytes > REQUEST_BYTES_MAX {
+            let reason = format!("must be at most {REQUEST_BYTES_MAX}: the log takes no larger records");
             return Err(ConfigError { key: "collector.max_request_bytes", value: request.to_string(), reason });
         }
         let pending = self.max_pending_bytes as u64;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use http::HeaderMap;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::admit::Admission;
 use super::commit::Queue;
@@ -31,6 +32,8 @@ pub(crate) struct Door {
     pub(crate) queue: Arc<Queue>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Admission,
+    /// Fires when listeners close and connections end in good order.
+    pub(crate) closing: CancellationToken,
     default_tenant: Arc<str>,
     phase: AtomicU8,
     in_flight: AtomicUsize,
@@ -41,7 +44,8 @@ impl Door {
     pub(crate) fn new(config: Config, store: Arc<dyn Store>, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Self {
         let wait = std::time::Duration::from_millis(config.admission_wait_ms);
         Door {
-            admission: Admission::new(config.max_pending_bytes, wait),
+            admission: Admission::new(config.max_pending_bytes, wait, metrics.pending_bytes.clone()),
+            closing: CancellationToken::new(),
             config,
             store,
             queue,
@@ -120,7 +124,6 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let in_flight = self.0.in_flight.fetch_sub(1, Ordering::SeqCst) - 1;
         self.0.metrics.in_flight.set(in_flight as i64);
-        self.0.metrics.pending_bytes.set(self.0.admission.pending_bytes() as i64);
         if in_flight == 0 && self.0.phase() == Phase::Draining {
             self.0.finished.notify_waiters();
         }

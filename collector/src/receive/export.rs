@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use twox_hash::XxHash3_128;
 
 use super::admit::Permit;
-use super::commit::{Ack, Job};
+use super::commit::{Ack, Closed, Job};
 use super::door::Door;
 use super::error::ExportError;
 use super::inflate::{self, Coding};
@@ -67,8 +67,8 @@ pub(crate) async fn export(door: &Arc<Door>, upload: Upload) -> Result<Option<Pa
         metrics::of(&door.metrics.duplicates, signal).inc();
     } else if checked.items > checked.refused {
         let (answer, answered) = oneshot::channel();
-        let ack = Ack { answer, handed_over: Instant::now(), _permit: permit };
-        door.queue.push(Job { record, plain, ack }).map_err(|_| ExportError::Draining)?;
+        let ack = Ack { answer, handed_over: Instant::now(), permit };
+        door.queue.push(Job { record, plain, ack }).map_err(|Closed| ExportError::Draining)?;
         // Without an answer the committer has panicked: what came of it is not known, so retry.
         answered.await.unwrap_or_else(|_| Err(ExportError::Storage("the log did not answer".to_owned())))?;
         metrics::of(&door.metrics.accepted, signal).inc_by(checked.items - checked.refused);

@@ -23,6 +23,10 @@ use super::metrics::Protocol;
 const SUPPORTED: &str = "identity, gzip, zstd, deflate";
 /// How long a refused HTTP/1 client may go on sending before the connection is closed.
 const LINGER: Duration = Duration::from_secs(5);
+/// The same, once the server ends its connections.
+const LINGER_CLOSING: Duration = Duration::from_millis(250);
+/// How the paths of OTLP/HTTP begin.
+pub(crate) const PATHS: &str = "/v1/";
 
 /// Answers one request.
 pub(crate) async fn serve<B>(door: &Arc<Door>, request: Request<B>) -> Response<Answer>
@@ -55,17 +59,22 @@ where
     let format = format.unwrap_or(Format::Json);
     door.metrics.count_refused(protocol_of(format), coding.map_or("other", Coding::name), &error);
     if lingers && !body.is_end_stream() {
-        tokio::spawn(linger(body, door.config.max_request_bytes.saturating_mul(2)));
+        tokio::spawn(linger(body, Arc::clone(door)));
     }
     refusal(&error, format, door.config.retry_after())
 }
 
 /// Reads on for a while what a refused client still sends. HTTP/1 clients often send all of a
 /// body before they look at the answer; closed at once, they would see a reset instead of it.
-async fn linger<B>(mut body: B, max_bytes: usize)
+async fn linger<B>(mut body: B, door: Arc<Door>)
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let max_bytes = door.config.max_request_bytes.saturating_mul(2);
+    let closing = async {
+        door.closing.cancelled().await;
+        tokio::time::sleep(LINGER_CLOSING).await;
+    };
     let read_on = async {
         let mut bytes = 0_usize;
         while let Ok(Some(piece)) = next_piece(&mut body).await {
@@ -75,8 +84,12 @@ where
             }
         }
     };
-    // Over time: dropping the body closes the connection.
-    let _ = tokio::time::timeout(LINGER, read_on).await;
+    // Then the body is dropped, and what is not read yet closes the connection.
+    tokio::select! {
+        () = read_on => {}
+        () = closing => {}
+        () = tokio::time::sleep(LINGER) => {}
+    }
 }
 
 fn signal_of(path: &str) -> Result<Signal, ExportError> {

@@ -61,14 +61,14 @@ impl Metrics {
             &["protocol", "encoding", "outcome"],
         )?;
         let refused_requests =
-            vec(registry, "refused_requests_total", "Export requests refused as a whole.", &["protocol", "reason"])?;
+            vec(registry, "requests_refused_total", "Export requests refused as a whole.", &["protocol", "reason"])?;
         let by_signal = |name, help| -> Result<[IntCounter; 3], prometheus::Error> {
             let vec = vec(registry, name, help, &["signal"])?;
             Ok(Signal::ALL.map(|signal| vec.with_label_values(&[signal.name()])))
         };
         let refused_items = vec(
             registry,
-            "refused_items_total",
+            "items_refused_total",
             "Spans, log records and data points refused in accepted requests.",
             &["signal", "reason"],
         )?;
@@ -80,17 +80,17 @@ impl Metrics {
             refused_requests,
             request_bytes: by_signal("request_bytes_total", "Bytes of export requests as sent.")?,
             plain_bytes: by_signal("plain_bytes_total", "Bytes of export requests after decompression.")?,
-            accepted: by_signal("accepted_items_total", "Spans, log records and data points acknowledged.")?,
+            accepted: by_signal("items_accepted_total", "Spans, log records and data points acknowledged.")?,
             refused: Signal::ALL.map(|signal| refused_items.with_label_values(&[signal.name(), "invalid"])),
-            repaired: by_signal("repaired_values_total", "Strings and ids stored in a repaired form.")?,
-            stored: by_signal("stored_items_total", "Rows handed to the hot tier, replayed ones included.")?,
-            duplicates: by_signal("duplicate_requests_total", "Retried requests acknowledged and not stored again.")?,
+            repaired: by_signal("values_repaired_total", "Strings and ids stored in a repaired form.")?,
+            stored: by_signal("items_stored_total", "Rows handed to the hot tier, replayed ones included.")?,
+            duplicates: by_signal("requests_duplicate_total", "Retried requests acknowledged and not stored again.")?,
             in_flight: gauge(registry, "in_flight_requests", "Export requests being processed.")?,
             pending_bytes: gauge(registry, "pending_bytes", "Bytes of requests held in memory.")?,
             connections: gauge(registry, "connections", "Open connections of OTLP clients.")?,
             connections_refused: counter(
                 registry,
-                "refused_connections_total",
+                "connections_refused_total",
                 "Connections closed for being too many.",
             )?,
             ack_seconds: histogram(
@@ -108,7 +108,7 @@ impl Metrics {
             commit_errors: vec(registry, "commit_errors_total", "Groups that could not be committed.", &["step"])?,
             replayed_requests: counter(
                 registry,
-                "replayed_requests_total",
+                "requests_replayed_total",
                 "Requests read back from the log at start.",
             )?,
             replay_skipped: counter(

@@ -7,11 +7,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use arrow::record_batch::RecordBatch;
-use hopline_model::Table;
 use hopline_storage::{Encoding, Position, Record};
 
-use super::commit::decode_alone;
+use super::commit::{Batches, decode_alone, push};
+use super::config::REQUEST_BYTES_MAX;
 use super::export;
 use super::inflate::{self, Coding};
 use super::metrics::Metrics;
@@ -20,8 +19,6 @@ use crate::decode::Decoder;
 
 /// Decompressed bytes of a run.
 const RUN_BYTES: usize = 8 << 20;
-/// No request that was ever admitted is larger: `Config::validate` sees to that.
-const REQUEST_BYTES_MAX: usize = 1 << 30;
 
 /// What a replay did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,7 +92,7 @@ fn take_runs<E: Into<StoreError>>(
     Ok(runs)
 }
 
-type Decoded<'a> = (&'a Run, Vec<(Table, RecordBatch)>, u64);
+type Decoded<'a> = (&'a Run, Batches, u64);
 
 fn decode_runs(runs: &[Run]) -> Vec<Decoded<'_>> {
     std::thread::scope(|scope| {
@@ -109,12 +106,13 @@ fn decode_runs(runs: &[Run]) -> Vec<Decoded<'_>> {
     })
 }
 
-fn decode_run(run: &Run) -> (Vec<(Table, RecordBatch)>, u64) {
+fn decode_run(run: &Run) -> (Batches, u64) {
     let mut decoder = Decoder::new();
+    let mut batches = Batches::new();
     let mut skipped = 0;
     for (position, record) in run {
         let decoded = plain_of(record).and_then(|plain| {
-            let pushed = decoder.push(record.signal, &record.tenant, &plain);
+            let pushed = push(&mut decoder, &mut batches, record.signal, &record.tenant, &plain);
             pushed.map_err(|error| error.to_string())
         });
         if let Err(error) = decoded {
@@ -122,11 +120,12 @@ fn decode_run(run: &Run) -> (Vec<(Table, RecordBatch)>, u64) {
             tracing::error!(position = position.0, error, "a record of the log cannot be decoded and is skipped");
         }
     }
-    (decoder.finish(), skipped)
+    batches.extend(decoder.finish());
+    (batches, skipped)
 }
 
-fn decode_one_by_one(run: &Run) -> (Vec<(Table, RecordBatch)>, u64) {
-    let mut all = Vec::new();
+fn decode_one_by_one(run: &Run) -> (Batches, u64) {
+    let mut all = Batches::new();
     let mut skipped = 0;
     for (position, record) in run {
         let plain = catch_unwind(AssertUnwindSafe(|| plain_of(record).ok())).ok().flatten();

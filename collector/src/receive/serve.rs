@@ -39,8 +39,6 @@ pub(crate) struct Server {
     builder: auto::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
     tracker: TaskTracker,
-    /// Fires when listeners close and connections end in good order.
-    closing: CancellationToken,
     /// Fires when connections end at once.
     aborting: CancellationToken,
 }
@@ -64,7 +62,6 @@ impl Server {
             slots: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             builder,
             tracker: TaskTracker::new(),
-            closing: CancellationToken::new(),
             aborting: CancellationToken::new(),
             door,
         }
@@ -77,7 +74,7 @@ impl Server {
 
     /// Closes the listeners, lets connections end in good order for `grace`, then ends them.
     pub(crate) async fn close(&self, grace: Duration) {
-        self.closing.cancel();
+        self.door.closing.cancel();
         self.tracker.close();
         if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
             tracing::warn!(connections = self.tracker.len(), "closing connections that did not end in time");
@@ -88,7 +85,7 @@ impl Server {
 
     /// Ends everything at once.
     pub(crate) fn abort(&self) {
-        self.closing.cancel();
+        self.door.closing.cancel();
         self.aborting.cancel();
     }
 }
@@ -97,7 +94,7 @@ async fn accept(server: Server, listener: TcpListener) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = server.closing.cancelled() => return,
+            () = server.door.closing.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => connect(&server, stream, peer),
@@ -154,7 +151,7 @@ async fn serve(server: &Server, stream: TcpStream) {
                 }
                 return;
             }
-            () = server.closing.cancelled(), if !is_ending => {
+            () = server.door.closing.cancelled(), if !is_ending => {
                 is_ending = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -178,5 +175,9 @@ async fn serve(server: &Server, stream: TcpStream) {
 /// Both ports speak both protocols, told apart by the content type.
 async fn route(door: &Arc<Door>, request: Request<Incoming>) -> Response<Answer> {
     let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if grpc::is_grpc(content_type) { grpc::serve(door, request).await } else { otlp_http::serve(door, request).await }
+    if grpc::is_grpc(content_type) && !request.uri().path().starts_with(otlp_http::PATHS) {
+        grpc::serve(door, request).await
+    } else {
+        otlp_http::serve(door, request).await
+    }
 }

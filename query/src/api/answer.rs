@@ -35,7 +35,9 @@ pub(super) fn unlimited_session(state: &ApiState, purpose: &'static str) -> Sess
 
 /// The rows of a statement.
 pub(super) async fn rows(
-    session: &Session, sql: &str, params: crate::sql::params::Params,
+    session: &Session,
+    sql: &str,
+    params: crate::sql::params::Params,
 ) -> Result<Vec<RecordBatch>, Error> {
     session.collect(sql, params).await
 }

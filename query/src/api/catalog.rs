@@ -24,8 +24,6 @@ use crate::engine::Session;
 use crate::error::{Error, Problem};
 use crate::otlp::columns::{Text, int64};
 
-pub(super) use names::Keys;
-
 /// Most values, keys or names in one answer.
 const LIMIT_MAX: usize = 10_000;
 /// Most different resources that are looked through for keys and values.
@@ -328,7 +326,10 @@ fn value_type(text: &str) -> AttributeType {
 
 /// The different resources and how many rows each has, and whether these are all.
 async fn resources(
-    session: &Session, table: Table, range: TimeRange, service: Option<&str>,
+    session: &Session,
+    table: Table,
+    range: TimeRange,
+    service: Option<&str>,
 ) -> Result<(Vec<(String, i64)>, bool), Error> {
     let mut conditions = Where::default();
     conditions.range(table.time_column(), range);
@@ -416,7 +417,9 @@ pub(crate) struct CountedValue {
     )
 )]
 pub(crate) async fn values(
-    State(state): State<ApiState>, Path(key): Path<String>, uri: Uri,
+    State(state): State<ApiState>,
+    Path(key): Path<String>,
+    uri: Uri,
 ) -> Result<Response, Error> {
     let params = Params::of::<ValuesParams>(&uri)?;
     let TimeRange { start, end } = params.range()?;

@@ -59,94 +59,40 @@ impl Where {
         crate::sql::params::Params::List(self.params)
     }
 
-    /// The condition of an attribute of the row. `known` says which keys and types there are.
-    pub(crate) fn attribute(&mut self, table: Table, filter: &AttributeFilter, known: Option<&KnownKeys>) {
-        let condition = {
-            let places = places(table, &filter.key, known);
-            match filter.op {
-                Op::Exists => self.exists(&places, &filter.key),
-                Op::Absent => format!("NOT ({})", self.exists(&places, &filter.key)),
-                Op::Equal => self.compare(&places, filter, "="),
-                Op::NotEqual => {
-                    let exists = self.exists(&places, &filter.key);
-                    let equal = self.compare(&places, filter, "=");
-                    format!("({exists} AND {equal} IS NOT TRUE)")
-                }
-                Op::Greater => self.compare(&places, filter, ">"),
-                Op::GreaterOrEqual => self.compare(&places, filter, ">="),
-                Op::Less => self.compare(&places, filter, "<"),
-                Op::LessOrEqual => self.compare(&places, filter, "<="),
-            }
-        };
-        self.and(condition);
+    /// The condition of an attribute of the row.
+    pub(crate) fn attribute(&mut self, filter: &AttributeFilter) {
+        self.attribute_of("attr", filter);
     }
 
     /// The condition of an attribute of the resource.
     pub(crate) fn resource_attribute(&mut self, filter: &AttributeFilter) {
+        self.attribute_of("resource_attr", filter);
+    }
+
+    fn attribute_of(&mut self, function: &str, filter: &AttributeFilter) {
         let key = self.param(filter.key.as_str());
-        let attribute = format!("resource_attr({key})");
-        let value = self.param(filter.value.as_str());
-        let condition = match filter.op {
-            Op::Exists => format!("{attribute} IS NOT NULL"),
-            Op::Absent => format!("{attribute} IS NULL"),
-            Op::Equal => format!("{attribute} = {value}"),
-            Op::NotEqual => format!("{attribute} <> {value}"),
-            op => match number(&filter.value) {
-                Some(number) => {
-                    let number = self.param(number);
-                    format!("TRY_CAST({attribute} AS DOUBLE) {} {number}", op.sign())
-                }
-                None => format!("{attribute} {} {value}", op.sign()),
-            },
+        let text = format!("{function}_text({key})");
+        // Beside a number, the function gives numbers: integers, doubles, and texts that are numbers.
+        let number = number(&filter.value);
+        let equal = match &number {
+            // A whole number that doubles cannot tell from its neighbours is compared digit by digit.
+            Some(Param::Int(n)) if n.unsigned_abs() > 1 << 53 => None,
+            other => other.clone(),
+        };
+        let condition = match (filter.op, equal, number) {
+            (Op::Exists, ..) => format!("{text} IS NOT NULL"),
+            (Op::Absent, ..) => format!("{text} IS NULL"),
+            (Op::Equal, Some(number), _) => format!("{function}({key}) = {}", self.param(number)),
+            (Op::Equal, None, _) => format!("{text} = {}", self.param(filter.value.as_str())),
+            (Op::NotEqual, Some(number), _) => {
+                // A text that is no number is another value too.
+                format!("({text} IS NOT NULL AND ({function}({key}) = {}) IS NOT TRUE)", self.param(number))
+            }
+            (Op::NotEqual, None, _) => format!("{text} <> {}", self.param(filter.value.as_str())),
+            (op, _, Some(number)) => format!("{function}({key}) {} {}", op.sign(), self.param(number)),
+            (op, _, None) => format!("{text} {} {}", op.sign(), self.param(filter.value.as_str())),
         };
         self.and(condition);
-    }
-
-    fn exists(&mut self, places: &[Place], key: &str) -> String {
-        let conditions: Vec<String> =
-            places.iter().map(|place| format!("{} IS NOT NULL", self.column(place, key))).collect();
-        any(&conditions)
-    }
-
-    fn compare(&mut self, places: &[Place], filter: &AttributeFilter, sign: &str) -> String {
-        let text = filter.value.as_str();
-        let number = number(text);
-        let ordered = sign != "=";
-        let mut conditions = Vec::new();
-        for place in places {
-            let value = match place.kind {
-                // Numbers are compared by size, never as text.
-                AttributeType::String if ordered && number.is_some() => None,
-                AttributeType::String => Some(Param::from(text)),
-                AttributeType::Int | AttributeType::Double => number.clone(),
-                AttributeType::Bool if ordered => None,
-                AttributeType::Bool => text.parse::<bool>().ok().map(Param::from),
-                AttributeType::Other => None,
-            };
-            if let Some(value) = value {
-                let column = self.column(place, &filter.key);
-                let value = self.param(value);
-                conditions.push(format!("{column} {sign} {value}"));
-            }
-        }
-        any(&conditions)
-    }
-
-    fn column(&mut self, place: &Place, key: &str) -> String {
-        match place.promoted {
-            Some(column) => column.to_owned(),
-            None => {
-                let key = self.param(key);
-                format!("{}[{key}]", place.kind.column())
-            }
-        }
-    }
-}
-
-fn any(conditions: &[String]) -> String {
-    match conditions {
-        [] => "FALSE".to_owned(),
-        conditions => format!("({})", conditions.join(" OR ")),
     }
 }
 
@@ -300,10 +246,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(text: &str, known: &[(&str, char)], expected: &str) {
-        let known = known.iter().map(|(k, t)| ((*k).to_owned(), *t)).collect();
+    fn check(text: &str, expected: &str) {
         let mut conditions = Where::default();
-        conditions.attribute(Table::Spans, &AttributeFilter::parse(text).unwrap(), Some(&known));
+        conditions.attribute(&AttributeFilter::parse(text).unwrap());
         let mut sql = conditions.text();
         for (i, value) in conditions.params.iter().enumerate().rev() {
             sql = sql.replace(&format!("${}", i + 1), &format!("{value:?}"));
@@ -312,22 +257,29 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_looks_only_where_the_key_was_seen() {
-        check("k=1", &[], "WHERE FALSE");
-        check("k=1", &[("k", 's')], "WHERE (attributes_string[Text(\"k\")] = Text(\"1\"))");
-        check(
-            "k=1",
-            &[("k", 's'), ("k", 'd')],
-            "WHERE (attributes_string[Text(\"k\")] = Text(\"1\") OR attributes_double[Text(\"k\")] = Int(1))",
-        );
-        check("http.route=/x", &[("http.route", 's')], "WHERE (http_route = Text(\"/x\"))");
-        check("http.response.status_code>=500", &[], "WHERE (http_response_status_code >= Int(500))");
-        check("k>x", &[("k", 'i'), ("k", 's')], "WHERE (attributes_string[Text(\"k\")] > Text(\"x\"))");
-        check("!k", &[], "WHERE NOT (FALSE)");
-        check(
-            "k!=x",
-            &[("k", 's')],
-            "WHERE ((attributes_string[Text(\"k\")] IS NOT NULL) AND (attributes_string[Text(\"k\")] = Text(\"x\")) IS NOT TRUE)",
-        );
+    fn conditions_of_attributes() {
+        check("k=x", "WHERE attr_text(Text(\"k\")) = Text(\"x\")");
+        check("k=1", "WHERE attr(Text(\"k\")) = Int(1)");
+        check("k=9007199254740993", "WHERE attr_text(Text(\"k\")) = Text(\"9007199254740993\")");
+        check("k>=1.5", "WHERE attr(Text(\"k\")) >= Double(1.5)");
+        check("k<x", "WHERE attr_text(Text(\"k\")) < Text(\"x\")");
+        check("k!=x", "WHERE attr_text(Text(\"k\")) <> Text(\"x\")");
+        check("k", "WHERE attr_text(Text(\"k\")) IS NOT NULL");
+        check("!k", "WHERE attr_text(Text(\"k\")) IS NULL");
+    }
+
+    #[test]
+    fn values_stand_where_the_key_was_seen() {
+        let known: KnownKeys = [("k".to_owned(), 's'), ("k".to_owned(), 'i')].into();
+        let of = |key| {
+            places(Table::Spans, key, Some(&known))
+                .iter()
+                .map(|p| p.promoted.unwrap_or(p.kind.column()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("k"), ["attributes_string", "attributes_int"]);
+        assert_eq!(of("http.route"), ["http_route"]);
+        assert!(of("nothing").is_empty());
+        assert_eq!(places(Table::Spans, "nothing", None).len(), 5);
     }
 }

@@ -11,7 +11,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
 use super::answer::{self, Cursor, json, rfc3339};
-use super::catalog::Keys;
 use super::filter::{AttributeFilter, Where};
 use super::params::{Params, TimeRange};
 use super::search::{attributes, hex, one_of};
@@ -25,7 +24,8 @@ const LIMIT_MAX: usize = 5_000;
 const TIES_MAX: usize = 100_000;
 
 /// The least severity number of each word.
-const SEVERITIES: [(&str, i64); 6] = [("TRACE", 1), ("DEBUG", 5), ("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)];
+const SEVERITIES: [(&str, i64); 6] =
+    [("TRACE", 1), ("DEBUG", 5), ("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)];
 
 /// What `/api/v1/logs` takes. All conditions must hold.
 #[derive(Debug, IntoParams)]
@@ -121,7 +121,7 @@ impl LogsParams {
         TimeRange { start: self.start, end: self.end }
     }
 
-    fn conditions(&self, keys: &Keys) -> Where {
+    fn conditions(&self) -> Where {
         let mut conditions = Where::default();
         one_of(&mut conditions, "service", &self.service);
         conditions.equals("function", self.function.as_deref());
@@ -133,7 +133,7 @@ impl LogsParams {
             let severity = conditions.param(severity);
             conditions.and(format!("severity_number >= {severity}"));
         }
-        self.attr.iter().for_each(|filter| conditions.attribute(Table::Logs, filter, keys.known()));
+        self.attr.iter().for_each(|filter| conditions.attribute(filter));
         self.resource_attr.iter().for_each(|filter| conditions.resource_attribute(filter));
         if let Some(text) = &self.text {
             let text = conditions.param(text.as_str());
@@ -219,12 +219,14 @@ pub(crate) async fn logs(State(state): State<ApiState>, uri: Uri) -> Result<Resp
     let params = Params::of::<LogsParams>(&uri)?;
     let asked = LogsParams::read(&params)?;
     let session = answer::session(&state, "logs");
-    let keys = if asked.attr.is_empty() { Keys::default() } else { Keys::of(&session, Table::Logs) };
-    let conditions = asked.conditions(&keys);
+    let conditions = asked.conditions();
     let columns: Vec<&str> = COLUMNS.iter().copied().chain(Attributes::columns(Table::Logs)).collect();
     let given = asked.cursor.as_ref().map_or(0, |cursor| cursor.given);
     if given > TIES_MAX {
-        return Err(super::params::bad("cursor", "stands among more records of one nanosecond than can be paged through"));
+        return Err(super::params::bad(
+            "cursor",
+            "stands among more records of one nanosecond than can be paged through",
+        ));
     }
     let sql = format!(
         "SELECT {} FROM logs {} ORDER BY time {}, service, trace_id, span_id, severity_number, body LIMIT {}",

@@ -9,14 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use axum::response::Response;
 use futures::StreamExt;
-use hopline_model::Table;
 use http::Uri;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
 use super::answer::{self, json, rfc3339};
-use super::catalog::Keys;
 use super::filter::{AttributeFilter, Where};
 use super::params::{Params, TimeRange, bad};
 use super::search::{attributes, one_of};
@@ -195,7 +193,13 @@ impl QueryParams {
             return Err(bad("step", "must be longer than nothing"));
         }
         if length / step >= STEPS_MAX {
-            return Err(bad("step", &format!("is too short: there would be {} steps, and {STEPS_MAX} at most can be given", length / step + 1)));
+            return Err(bad(
+                "step",
+                &format!(
+                    "is too short: there would be {} steps, and {STEPS_MAX} at most can be given",
+                    length / step + 1
+                ),
+            ));
         }
         let by = params.all("by").flat_map(|text| text.split(',')).map(str::trim).filter(|key| !key.is_empty());
         let name = params.text("name")?.ok_or_else(|| bad("name", "is needed: the name of a metric"))?;
@@ -213,13 +217,13 @@ impl QueryParams {
         })
     }
 
-    fn conditions(&self, keys: &Keys, read_from: i64) -> Where {
+    fn conditions(&self, read_from: i64) -> Where {
         let mut conditions = Where::default();
         conditions.equals("name", Some(self.name.as_str()));
         one_of(&mut conditions, "service", &self.service);
         conditions.equals("function", self.function.as_deref());
         conditions.range("time", TimeRange { start: Some(read_from), end: Some(self.end) });
-        self.attr.iter().for_each(|filter| conditions.attribute(Table::Metrics, filter, keys.known()));
+        self.attr.iter().for_each(|filter| conditions.attribute(filter));
         self.resource_attr.iter().for_each(|filter| conditions.resource_attribute(filter));
         conditions
     }
@@ -295,12 +299,11 @@ pub(crate) async fn query(State(state): State<ApiState>, uri: Uri) -> Result<Res
         step: asked.step,
         read_from: asked.start.saturating_sub(asked.step.max(LOOK_BACK)),
     };
-    let keys = if asked.attr.is_empty() { Keys::default() } else { Keys::of(&session, Table::Metrics) };
-    let mut conditions = asked.conditions(&keys, steps.read_from);
+    let mut conditions = asked.conditions(steps.read_from);
     let text = conditions.text();
     let labels = asked.by.iter().enumerate().map(|(i, key)| match key.as_str() {
         "service" | "function" => format!("CAST({key} AS VARCHAR) AS label_{i}"),
-        key => format!("attr({}) AS label_{i}", conditions.param(Param::from(key))),
+        key => format!("attr_text({}) AS label_{i}", conditions.param(Param::from(key))),
     });
     let columns: Vec<String> = points::COLUMNS.iter().map(|c| (*c).to_owned()).chain(labels).collect();
     let sql = format!("SELECT {} FROM metrics {text} ORDER BY series_id, time", columns.join(", "));
@@ -321,7 +324,9 @@ pub(crate) async fn query(State(state): State<ApiState>, uri: Uri) -> Result<Res
     if fold.numbers && matches!(agg, Agg::Quantile(_)) {
         return Err(bad("agg", "cannot be a quantile: this metric has single values, no distribution"));
     }
-    let reason = fold.left_out.then(|| format!("there are more than {SERIES_MAX} series: choose fewer labels in by, or more conditions"));
+    let reason = fold
+        .left_out
+        .then(|| format!("there are more than {SERIES_MAX} series: choose fewer labels in by, or more conditions"));
     let series = fold.finish().into_iter().map(|series| SeriesAnswer {
         labels: asked.by.iter().cloned().zip(series.labels).collect(),
         points: series.points.into_iter().map(|(time, value)| (time.div_euclid(1_000_000), value)).collect(),

@@ -32,12 +32,14 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use hopline_model::Table;
 use tokio::sync::broadcast;
 
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::openapi;
+pub use crate::otlp::{Error as OtlpError, logs as otlp_logs, metrics as otlp_metrics, spans as otlp_spans};
 
 /// Subscribes to the rows that are stored from now on.
 pub type Tail = Arc<dyn Fn() -> broadcast::Receiver<(Table, Arc<RecordBatch>)> + Send + Sync>;
@@ -66,19 +68,22 @@ pub fn router(engine: Engine) -> Router {
 
 /// The API.
 pub fn router_with(state: ApiState) -> Router {
-    Router::new()
-        .route("/api/v1/traces/{trace_id}", get(trace::trace))
-        .route("/api/v1/traces/{trace_id}/spans/{span_id}", get(trace::span))
-        .route("/api/v1/search", get(search::search))
-        .route("/api/v1/services", get(catalog::services))
-        .route("/api/v1/operations", get(catalog::operations))
-        .route("/api/v1/attributes", get(catalog::attributes))
-        .route("/api/v1/attributes/{key}/values", get(catalog::values))
-        .route("/api/v1/logs", get(logs::logs))
-        .route("/api/v1/metrics", get(metrics::metrics))
-        .route("/api/v1/metrics/query", get(metrics::query))
-        .route("/api/v1/tail", get(tail::tail))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/openapi.json", get(openapi::document))
-        .with_state(state)
+    let routes: [(&str, MethodRouter<ApiState>); 13] = [
+        ("/api/v1/traces/{trace_id}", get(trace::trace)),
+        ("/api/v1/traces/{trace_id}/spans/{span_id}", get(trace::span)),
+        ("/api/v1/search", get(search::search)),
+        ("/api/v1/services", get(catalog::services)),
+        ("/api/v1/operations", get(catalog::operations)),
+        ("/api/v1/attributes", get(catalog::attributes)),
+        ("/api/v1/attributes/{key}/values", get(catalog::values)),
+        ("/api/v1/logs", get(logs::logs)),
+        ("/api/v1/metrics", get(metrics::metrics)),
+        ("/api/v1/metrics/query", get(metrics::query)),
+        ("/api/v1/tail", get(tail::tail)),
+        ("/api/v1/status", get(status::status)),
+        ("/api/v1/openapi.json", get(openapi::document)),
+    ];
+    let only_get = || async { Err::<(), _>(Error::Method("this is only read: with GET".to_owned())) };
+    let routes = routes.into_iter().map(|(path, methods)| (path, methods.fallback(only_get)));
+    routes.fold(Router::new(), |router, (path, methods)| router.route(path, methods)).with_state(state)
 }

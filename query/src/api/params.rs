@@ -78,7 +78,9 @@ impl Params {
 
     /// The value of `name`, read by `read`, which says what it expected.
     pub(crate) fn value<T>(
-        &self, name: &str, read: impl FnOnce(&str) -> Result<T, String>,
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Error> {
         self.text(name)?.map(|text| read(text).map_err(|e| refuse(name, text, &e))).transpose()
     }

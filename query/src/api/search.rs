@@ -10,7 +10,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
 use super::answer::{self, Cursor, json, rfc3339};
-use super::catalog::Keys;
 use super::filter::{AttributeFilter, Where};
 use super::params::{Params, TimeRange, bad};
 use crate::error::{Error, Problem};
@@ -150,7 +149,7 @@ impl SearchParams {
         TimeRange { start: self.start, end: self.end }
     }
 
-    fn conditions(&self, keys: &Keys) -> Result<Where, Error> {
+    fn conditions(&self) -> Result<Where, Error> {
         let mut conditions = Where::default();
         one_of(&mut conditions, "service", &self.service);
         conditions.equals("name", self.operation.as_deref());
@@ -164,7 +163,7 @@ impl SearchParams {
                 conditions.and(format!("duration {op} {duration}"));
             }
         }
-        self.attr.iter().for_each(|filter| conditions.attribute(Table::Spans, filter, keys.known()));
+        self.attr.iter().for_each(|filter| conditions.attribute(filter));
         self.resource_attr.iter().for_each(|filter| conditions.resource_attribute(filter));
         if let Some(cursor) = &self.cursor {
             self.behind(cursor, &mut conditions)?;
@@ -185,9 +184,8 @@ impl SearchParams {
         let (trace, span) = (conditions.param(trace_id), conditions.param(span_id));
         // The first condition follows from the second: it lets files be left out.
         conditions.and(format!("{column} <= {value}"));
-        conditions.and(format!(
-            "({column} < {value} OR trace_id > {trace} OR (trace_id = {trace} AND span_id > {span}))"
-        ));
+        conditions
+            .and(format!("({column} < {value} OR trace_id > {trace} OR (trace_id = {trace} AND span_id > {span}))"));
         Ok(())
     }
 }
@@ -206,7 +204,10 @@ pub(super) fn one_of(conditions: &mut Where, column: &str, values: &[String]) {
 
 /// The conditions on attributes in the parameter `name`.
 pub(super) fn attributes(params: &Params, name: &str) -> Result<Vec<AttributeFilter>, Error> {
-    params.all(name).map(|text| AttributeFilter::parse(text).map_err(|e| super::params::refuse(name, text, &e))).collect()
+    params
+        .all(name)
+        .map(|text| AttributeFilter::parse(text).map_err(|e| super::params::refuse(name, text, &e)))
+        .collect()
 }
 
 /// Spans by condition.
@@ -275,8 +276,7 @@ pub(crate) async fn search(State(state): State<ApiState>, uri: Uri) -> Result<Re
     let params = Params::of::<SearchParams>(&uri)?;
     let search = SearchParams::read(&params)?;
     let session = answer::session(&state, "search");
-    let keys = if search.attr.is_empty() { Keys::default() } else { Keys::of(&session, Table::Spans) };
-    let conditions = search.conditions(&keys)?;
+    let conditions = search.conditions()?;
     let columns: Vec<&str> = COLUMNS.iter().copied().chain(Attributes::columns(Table::Spans)).collect();
     let sql = format!(
         "SELECT {} FROM spans {} ORDER BY {} DESC, trace_id, span_id LIMIT {}",

@@ -147,7 +147,8 @@ pub(crate) struct TailItem {
 pub(crate) async fn tail(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, Error> {
     let params = Params::of::<TailParams>(&uri)?;
     let filter = TailParams::read(&params)?;
-    let source = state.tail.as_ref().ok_or_else(|| Error::NotFound("this server stores nothing to follow".to_owned()))?;
+    let source =
+        state.tail.as_ref().ok_or_else(|| Error::NotFound("this server stores nothing to follow".to_owned()))?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let lines = ["ndjson", "jsonl"].iter().any(|word| accept.contains(word));
     let follower = Follower { source: source(), filter, lines, waiting: VecDeque::new(), greeted: false };
@@ -197,7 +198,8 @@ impl Follower {
                 },
                 Ok(Ok(_)) => {}
                 Ok(Err(RecvError::Lagged(batches))) => {
-                    self.waiting.push_back(TailItem { table: "missed", row: serde_json::json!({ "batches": batches }) });
+                    self.waiting
+                        .push_back(TailItem { table: "missed", row: serde_json::json!({ "batches": batches }) });
                 }
                 Ok(Err(RecvError::Closed)) => return None,
             }
@@ -230,12 +232,15 @@ fn items(filter: &TailParams, batch: &RecordBatch) -> Result<Vec<TailItem>, Erro
     match filter.table {
         Table::Spans => {
             let mut columns = search::Columns::of(batch)?;
-            let rows = rows.into_iter().map(|row| Ok(TailItem { table, row: json(serde_json::to_value(columns.span(row)?))? }));
+            let rows = rows
+                .into_iter()
+                .map(|row| Ok(TailItem { table, row: json(serde_json::to_value(columns.span(row)?))? }));
             rows.collect()
         }
         Table::Logs => {
             let mut columns = logs::Columns::of(batch)?;
-            let rows = rows.into_iter().map(|row| Ok(TailItem { table, row: json(serde_json::to_value(columns.log(row)?))? }));
+            let rows =
+                rows.into_iter().map(|row| Ok(TailItem { table, row: json(serde_json::to_value(columns.log(row)?))? }));
             rows.collect()
         }
         Table::Metrics => {

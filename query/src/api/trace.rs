@@ -92,7 +92,10 @@ pub(crate) struct Partial {
     )
 )]
 pub(crate) async fn trace(
-    State(state): State<ApiState>, headers: HeaderMap, Path(trace_id): Path<String>, uri: Uri,
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    Path(trace_id): Path<String>,
+    uri: Uri,
 ) -> Result<Response, Error> {
     let trace_id = read_trace_id(&trace_id)?;
     let params = Params::of::<TraceParams>(&uri)?;
@@ -212,7 +215,9 @@ pub(crate) struct SpanAnswer {
     )
 )]
 pub(crate) async fn span(
-    State(state): State<ApiState>, Path((trace_id, span_id)): Path<(String, String)>, uri: Uri,
+    State(state): State<ApiState>,
+    Path((trace_id, span_id)): Path<(String, String)>,
+    uri: Uri,
 ) -> Result<Response, Error> {
     let trace_id = read_trace_id(&trace_id)?;
     let span_id: SpanId = span_id.parse().map_err(|e| refuse("span_id", &span_id, &format!("{e}")))?;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::Sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::guard::OverWhenDropped;
 use crate::error::Error;
 
 /// A query that has begun.
@@ -36,7 +37,7 @@ impl Answer {
 pub struct AnswerStream {
     batches: Receiver<Result<RecordBatch, Error>>,
     /// Ends the query when dropped.
-    task: Option<AbortOnDropHandle<()>>,
+    task: Option<(AbortOnDropHandle<()>, OverWhenDropped)>,
     /// A query that does not look at its deadline is left behind here.
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
@@ -50,7 +51,7 @@ pub struct AnswerStream {
 impl AnswerStream {
     pub(super) fn new(
         batches: Receiver<Result<RecordBatch, Error>>,
-        task: AbortOnDropHandle<()>,
+        task: (AbortOnDropHandle<()>, OverWhenDropped),
         deadline: tokio::time::Instant,
         limits: &super::Limits,
     ) -> AnswerStream {
@@ -90,7 +91,8 @@ impl AnswerStream {
             return (left > 0).then(|| batch.slice(0, left));
         }
         if bytes > self.bytes_left {
-            self.incomplete = Some(format!("only the first rows: an answer may have no more than {} bytes", self.bytes_max));
+            self.incomplete =
+                Some(format!("only the first rows: an answer may have no more than {} bytes", self.bytes_max));
             self.end();
             return None;
         }

@@ -20,8 +20,9 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new(registry: &Registry, runtime: &Arc<RuntimeEnv>) -> Result<Metrics, prometheus::Error> {
         let queries = Opts::new("hopline_queries_total", "Queries, by purpose and outcome.");
-        let seconds = HistogramOpts::new("hopline_query_duration_seconds", "Time from asking to the end of the answer.")
-            .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]);
+        let seconds =
+            HistogramOpts::new("hopline_query_duration_seconds", "Time from asking to the end of the answer.")
+                .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]);
         let metrics = Metrics {
             queries: CounterVec::new(queries, &["purpose", "outcome"])?,
             seconds: HistogramVec::new(seconds, &["purpose"])?,

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::guard::{Over, guarded};
 use super::{Answer, AnswerStream, Engine, Session};
 use crate::error::Error;
 use crate::sql::params::Params;
@@ -39,17 +40,19 @@ pub(super) async fn begin(session: &Session, query: &str, params: Params) -> Res
         text: query.to_owned(),
         params,
         deadline,
+        over: Over::at(deadline),
         columns: Some(columns),
         batches,
         count: Count { engine: engine.clone(), purpose: limits.purpose, began: Instant::now(), outcome: "cancelled" },
         _permit: permit,
     };
     engine.inner.metrics.began();
+    let ending = query.over.when_dropped();
     let task = AbortOnDropHandle::new(threads.spawn(query.run()));
     let timeout = || Error::Timeout { timeout: limits.timeout };
     let planned = tokio::time::timeout_at(deadline + GRACE, columns_known).await.map_err(|_| timeout())?;
     let schema = planned.map_err(|_| Error::internal("a panic while planning"))??;
-    Ok(Answer { schema, stream: AnswerStream::new(reader, task, deadline + GRACE, limits) })
+    Ok(Answer { schema, stream: AnswerStream::new(reader, (task, ending), deadline + GRACE, limits) })
 }
 
 /// Waits for its turn, though not for long.
@@ -69,6 +72,7 @@ struct Query {
     text: String,
     params: Params,
     deadline: Instant,
+    over: Over,
     columns: Option<oneshot::Sender<Result<SchemaRef, Error>>>,
     batches: mpsc::Sender<Result<RecordBatch, Error>>,
     count: Count,
@@ -79,7 +83,10 @@ impl Query {
     async fn run(mut self) {
         let timeout = self.session.limits.timeout;
         let outcome = tokio::time::timeout_at(self.deadline, self.answer()).await;
+        // What a part of the query says after the deadline, it says because of the deadline.
+        let late = Instant::now() >= self.deadline;
         let outcome = outcome.unwrap_or(Err(Error::Timeout { timeout }));
+        let outcome = outcome.map_err(|e| if late { Error::Timeout { timeout } } else { e });
         self.count.outcome = outcome.as_ref().map_or_else(|e| e.kind().name(), |()| "ok");
         let Err(error) = outcome else { return };
         match self.columns.take() {
@@ -91,7 +98,8 @@ impl Query {
     async fn answer(&mut self) -> Result<(), Error> {
         let (plan, state) = self.plan().await?;
         let scanned = Scanned { plan: Arc::clone(&plan), engine: self.session.engine.clone() };
-        let mut stream = execute_stream(plan, state.task_ctx())?;
+        let (plan, context) = guarded(plan, &state, &self.over)?;
+        let mut stream = execute_stream(plan, context)?;
         if let Some(columns) = self.columns.take()
             && columns.send(Ok(stream.schema())).is_err()
         {

@@ -185,7 +185,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, d) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("duraton", "duration", 1)] {
+        for (a, b, d) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("duraton", "duration", 1)]
+        {
             assert_eq!(distance(a, b), d, "{a} {b}");
         }
     }

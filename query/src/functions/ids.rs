@@ -32,10 +32,13 @@ pub fn parse_hex(text: &str, len: usize) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16);
-    digits.chunks_exact(2).map(|pair| match pair {
-        [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
-        _ => None,
-    }).collect()
+    digits
+        .chunks_exact(2)
+        .map(|pair| match pair {
+            [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
+            _ => None,
+        })
+        .collect()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -107,7 +110,13 @@ impl ScalarUDFImpl for Id {
                 match text {
                     Some(text) => match parse_hex(text, self.bytes as usize) {
                         Some(id) => out.append_value(id)?,
-                        None => return exec_err!("{text:?} is not a {} of {} hexadecimal digits", self.name, 2 * self.bytes),
+                        None => {
+                            return exec_err!(
+                                "{text:?} is not a {} of {} hexadecimal digits",
+                                self.name,
+                                2 * self.bytes
+                            );
+                        }
                     },
                     None => out.append_null(),
                 }

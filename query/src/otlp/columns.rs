@@ -350,7 +350,9 @@ impl Values {
         match self {
             Self::Text(values) if kind == AttributeType::Other => values.get(at).map(AttributeValue::Other),
             Self::Text(values) => values.get(at).map(AttributeValue::String),
-            Self::Int(values) => (at < values.len() && values.is_valid(at)).then(|| AttributeValue::Int(values.value(at))),
+            Self::Int(values) => {
+                (at < values.len() && values.is_valid(at)).then(|| AttributeValue::Int(values.value(at)))
+            }
             Self::Double(values) => {
                 (at < values.len() && values.is_valid(at)).then(|| AttributeValue::Double(values.value(at)))
             }
@@ -406,7 +408,9 @@ impl Attributes {
 
     /// Calls `visit` with each attribute of `row`, in the order of sending.
     pub(crate) fn visit(
-        &mut self, row: usize, mut visit: impl FnMut(&str, AttributeValue<'_>) -> Result<(), Error>,
+        &mut self,
+        row: usize,
+        mut visit: impl FnMut(&str, AttributeValue<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let text = self.layout.or_empty(row);
         if text.is_empty() {

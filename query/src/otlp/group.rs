@@ -85,7 +85,10 @@ pub(crate) struct Names {
 impl Groups {
     /// Adds the rows of batch number `number` that `keep` wants.
     pub(crate) fn add(
-        &mut self, number: usize, batch: &RecordBatch, mut keep: impl FnMut(usize) -> Result<bool, Error>,
+        &mut self,
+        number: usize,
+        batch: &RecordBatch,
+        mut keep: impl FnMut(usize) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let columns = [
             Text::of(batch, "resource")?,
@@ -153,6 +156,7 @@ impl Groups {
     }
 
     /// Number of rows in all groups.
+    #[cfg(test)]
     pub(crate) fn rows(&self) -> usize {
         self.resources.iter().flat_map(|r| &r.scopes).map(|s| s.rows.len()).sum()
     }
@@ -160,7 +164,10 @@ impl Groups {
     /// Writes `{"resourceSpans":[…]` and `extra`, which is empty or starts with a comma, and
     /// `}`. `write_items` writes what stands between the brackets of a scope's items.
     pub(crate) fn write(
-        &self, names: Names, extra: &str, sink: &mut Sink<'_>,
+        &self,
+        names: Names,
+        extra: &str,
+        sink: &mut Sink<'_>,
         mut write_items: impl FnMut(&[Row], &mut Sink<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let Names { resources, scopes, items } = names;

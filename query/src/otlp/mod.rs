@@ -17,6 +17,8 @@ mod logs;
 mod metrics;
 mod spans;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use arrow::array::RecordBatch;

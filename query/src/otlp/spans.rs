@@ -39,6 +39,7 @@ impl Trace {
     }
 
     /// Number of spans.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.groups.rows()
     }
@@ -243,7 +244,9 @@ impl Links {
 
 /// Appends a member with a list of objects, unless it is empty.
 pub(crate) fn list(
-    out: &mut String, name: &str, range: std::ops::Range<usize>,
+    out: &mut String,
+    name: &str,
+    range: std::ops::Range<usize>,
     mut write: impl FnMut(usize, &mut String) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if range.is_empty() {

@@ -43,7 +43,9 @@ impl Format {
             "ndjson" => Ok(Format::NdJson),
             "csv" => Ok(Format::Csv),
             "arrow" => Ok(Format::Arrow),
-            _ => Err(Error::Invalid(format!("there is no format {name:?}: the formats are json, ndjson, csv and arrow"))),
+            _ => {
+                Err(Error::Invalid(format!("there is no format {name:?}: the formats are json, ndjson, csv and arrow")))
+            }
         }
     }
 

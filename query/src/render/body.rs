@@ -153,9 +153,7 @@ impl Encoder {
 
     fn end_incomplete(&mut self, member: &str, reason: &str) -> io::Result<Bytes> {
         match &mut self.kind {
-            Kind::Json { head, .. } => {
-                Ok(format!("{}],\"complete\":false,{member}}}\n", std::mem::take(head)).into())
-            }
+            Kind::Json { head, .. } => Ok(format!("{}],\"complete\":false,{member}}}\n", std::mem::take(head)).into()),
             Kind::NdJson { .. } => Ok(format!("{{\"complete\":false,{member}}}\n").into()),
             // These formats have no place for it.
             Kind::Csv { .. } | Kind::Arrow(_) => Err(io::Error::other(reason.to_owned())),

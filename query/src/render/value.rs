@@ -56,7 +56,11 @@ pub fn writer(array: &dyn Array, style: Style, options: Options) -> Result<Write
 
 fn not_null(array: &dyn Array, style: Style, options: Options) -> Result<Writer<'_>, Error> {
     Ok(match array.data_type() {
-        DataType::Null => Box::new(move |_, out| if style == Style::Json { out.push_str("null") }),
+        DataType::Null => Box::new(move |_, out| {
+            if style == Style::Json {
+                out.push_str("null")
+            }
+        }),
         DataType::Boolean => {
             let array = array.as_boolean();
             Box::new(move |row, out| out.push_str(if array.value(row) { "true" } else { "false" }))

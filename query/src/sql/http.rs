@@ -23,13 +23,10 @@ const ACCEPTED: &str = "application/json, application/sql and text/plain";
 
 /// The endpoint.
 pub fn router(engine: Engine) -> Router {
-    let methods = get(query_text).post(query).fallback(|| async {
-        Error::Method("a query is sent with POST, or with GET and ?query=".to_owned())
-    });
-    Router::new()
-        .route("/api/v1/sql", methods)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(engine)
+    let methods = get(query_text)
+        .post(query)
+        .fallback(|| async { Error::Method("a query is sent with POST, or with GET and ?query=".to_owned()) });
+    Router::new().route("/api/v1/sql", methods).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(engine)
 }
 
 /// A query and how it is to be answered.
@@ -40,7 +37,6 @@ pub struct SqlRequest {
     pub query: String,
     /// An array with the values of `$1`, `$2`, …, or an object with those of `$name`.
     #[serde(default)]
-    #[schema(value_type = Object, nullable)]
     pub params: Value,
     /// How long the query may take, in milliseconds.
     #[serde(default)]
@@ -62,7 +58,6 @@ pub struct SqlAnswer {
     /// The columns.
     pub columns: Vec<SqlColumn>,
     /// The rows, each an array with a value a column.
-    #[schema(value_type = Vec<Vec<Object>>)]
     pub rows: Vec<Vec<Value>>,
     /// Whether these are all rows.
     pub complete: bool,
@@ -127,11 +122,9 @@ pub(crate) async fn query(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Error> {
     let body = body.map_err(|rejection| match rejection.status() {
-        http::StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
-            what: "the request",
-            got: "more bytes".to_owned(),
-            max: BODY_BYTES_MAX as u64,
-        },
+        http::StatusCode::PAYLOAD_TOO_LARGE => {
+            Error::TooLarge { what: "the request", got: "more bytes".to_owned(), max: BODY_BYTES_MAX as u64 }
+        }
         _ => Error::Invalid(rejection.body_text()),
     })?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("text/plain");
@@ -141,6 +134,10 @@ pub(crate) async fn query(
         "application/json" => {
             if in_url.is_some_and(|q| !q.is_empty()) {
                 return Err(Error::Invalid("with a body of JSON, everything stands in the body".to_owned()));
+            }
+            // As a list of its members an object could be read too, but not by people.
+            if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+                return Err(Error::Invalid("the body is not a JSON object".to_owned()));
             }
             request = serde_json::from_slice(&body).map_err(|e| Error::Invalid(format!("the body: {e}")))?;
         }
@@ -242,3 +239,6 @@ fn limits(engine: &Engine, request: &SqlRequest) -> Result<Limits, Error> {
     limits.rows_max = request.max_rows.map_or(limits.rows_max, |rows| rows.min(limits.rows_max));
     Ok(limits)
 }
+
+#[cfg(test)]
+mod tests;

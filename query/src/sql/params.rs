@@ -49,7 +49,9 @@ impl Params {
     pub fn from_json(value: serde_json::Value) -> Result<Params, Error> {
         match value {
             serde_json::Value::Null => Ok(Params::None),
-            serde_json::Value::Array(items) => items.into_iter().map(Param::from_json).collect::<Result<_, _>>().map(Params::List),
+            serde_json::Value::Array(items) => {
+                items.into_iter().map(Param::from_json).collect::<Result<_, _>>().map(Params::List)
+            }
             serde_json::Value::Object(members) => {
                 let named = members.into_iter().map(|(name, value)| Ok((name, Param::from_json(value)?)));
                 named.collect::<Result<_, Error>>().map(Params::Named)
@@ -63,9 +65,7 @@ impl Params {
         let name = placeholder.trim_start_matches('$');
         let found = match self {
             Params::None => None,
-            Params::List(list) => {
-                name.parse::<usize>().ok().and_then(|i| i.checked_sub(1)).and_then(|i| list.get(i))
-            }
+            Params::List(list) => name.parse::<usize>().ok().and_then(|i| i.checked_sub(1)).and_then(|i| list.get(i)),
             Params::Named(named) => named.get(name),
         };
         found.ok_or_else(|| Error::Plan {
@@ -188,9 +188,8 @@ fn number(text: String) -> Expr {
     let positive = |text: &str| Expr::value(Value::Number(text.to_owned(), false));
     match text.strip_prefix('-') {
         None => positive(&text),
-        Some(rest) => Expr::UnaryOp {
-            op: datafusion::sql::sqlparser::ast::UnaryOperator::Minus,
-            expr: Box::new(positive(rest)),
-        },
+        Some(rest) => {
+            Expr::UnaryOp { op: datafusion::sql::sqlparser::ast::UnaryOperator::Minus, expr: Box::new(positive(rest)) }
+        }
     }
 }

@@ -30,7 +30,8 @@ impl ExprPlanner for Planner {
         let RawBinaryExpr { op, left, right } = raw;
         match op {
             BinaryOperator::Custom(ref name) if name == ATTR_OP => {
-                let (Some(key), Some((level, as_type, alias))) = (text(&left), text(&right).and_then(parse_operand)) else {
+                let (Some(key), Some((level, as_type, alias))) = (text(&left), text(&right).and_then(parse_operand))
+                else {
                     return plan_err!("an attribute function takes a key");
                 };
                 let call = Call { key, level, as_type, alias, schema };
@@ -41,9 +42,7 @@ impl ExprPlanner for Planner {
                 let time = ScalarValue::TimestampNanosecond(ns, Some(hopline_model::schema::UTC.into()));
                 Ok(PlannerResult::Planned(Expr::Literal(time, None)))
             }
-            BinaryOperator::Custom(ref name) if name == ID_OP => {
-                Ok(PlannerResult::Planned(id(left, &right, schema)?))
-            }
+            BinaryOperator::Custom(ref name) if name == ID_OP => Ok(PlannerResult::Planned(id(left, &right, schema)?)),
             BinaryOperator::Eq
             | BinaryOperator::NotEq
             | BinaryOperator::Lt
@@ -119,7 +118,9 @@ impl Call<'_> {
             [column] => Ok(Some(column.clone())),
             _ => {
                 let (function, key) = (self.function(), self.key);
-                let tables = columns.iter().filter_map(|c| Some(format!("{function}({}, '{key}')", c.relation.as_ref()?.table())));
+                let tables = columns
+                    .iter()
+                    .filter_map(|c| Some(format!("{function}({}, '{key}')", c.relation.as_ref()?.table())));
                 let tables: Vec<String> = tables.collect();
                 plan_err!("{function}('{key}') may be of several tables: write {}", tables.join(" or "))
             }
@@ -135,7 +136,9 @@ impl Call<'_> {
                     "" => "no table here has it".to_owned(),
                     alias => format!("there is no table {alias} with it here"),
                 };
-                plan_err!("{function}('{key}') needs the column {name}: {place}; a subquery must select it to hand it on")
+                plan_err!(
+                    "{function}('{key}') needs the column {name}: {place}; a subquery must select it to hand it on"
+                )
             }
         }
     }

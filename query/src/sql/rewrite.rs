@@ -60,7 +60,8 @@ pub(crate) enum As {
     Bool,
 }
 
-const LEVELS: [(&str, Level); 3] = [("attr", Level::Row), ("resource_attr", Level::Resource), ("scope_attr", Level::Scope)];
+const LEVELS: [(&str, Level); 3] =
+    [("attr", Level::Row), ("resource_attr", Level::Resource), ("scope_attr", Level::Scope)];
 const TYPES: [(&str, As); 7] = [
     ("", As::Natural),
     ("_number", As::Number),
@@ -74,9 +75,34 @@ const PERCENTILES: [(&str, &str); 6] =
     [("p50", "0.5"), ("p75", "0.75"), ("p90", "0.9"), ("p95", "0.95"), ("p99", "0.99"), ("p999", "0.999")];
 /// Functions whose first argument is a number.
 const OF_NUMBERS: [&str; 28] = [
-    "sum", "avg", "mean", "median", "stddev", "stddev_pop", "stddev_samp", "var", "var_pop", "var_samp", "var_sample",
-    "approx_percentile_cont", "approx_median", "abs", "round", "floor", "ceil", "sqrt", "ln", "log10", "log2", "power",
-    "p50", "p75", "p90", "p95", "p99", "p999",
+    "sum",
+    "avg",
+    "mean",
+    "median",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var",
+    "var_pop",
+    "var_samp",
+    "var_sample",
+    "approx_percentile_cont",
+    "approx_median",
+    "abs",
+    "round",
+    "floor",
+    "ceil",
+    "sqrt",
+    "ln",
+    "log10",
+    "log2",
+    "power",
+    "p50",
+    "p75",
+    "p90",
+    "p95",
+    "p99",
+    "p999",
 ];
 
 /// Writes all parts of `statement` that are Hopline's own in words that the planner knows.

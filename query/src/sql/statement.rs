@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    CopySource, DescribeAlias, ObjectName, Query, SetExpr, Statement as Sql, TableFactor, Visit, Visitor,
+    CopySource, DescribeAlias, ObjectName, Query, Select, SetExpr, Statement as Sql, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -26,6 +26,8 @@ const OPERATORS_MAX: usize = 1_000;
 const DEPTH_MAX: usize = 48;
 /// Tables named by a statement, joins and unions included.
 const RELATIONS_MAX: usize = 64;
+/// SELECTs of a statement. Planning a union takes time that grows with their square.
+const SELECTS_MAX: usize = 128;
 
 /// The table functions that a query may use: they make rows, they read nothing.
 const TABLE_FUNCTIONS: [&str; 3] = ["generate_series", "range", "unnest"];
@@ -37,21 +39,39 @@ pub(crate) fn parse(text: &str) -> Result<Statement, Error> {
     check_text(text)?;
     let dialect = GenericDialect {};
     let parser = DFParserBuilder::new(text).with_dialect(&dialect).with_recursion_limit(DEPTH_MAX).build();
-    let mut statements = parser?.parse_statements()?;
+    let statements = parser.and_then(|mut parser| parser.parse_statements());
+    let mut statements = statements.map_err(|error| at_the_end(error.into(), text))?;
     let statement = statements.pop_front();
     if !statements.is_empty() {
         let message = format!("one statement at a time, not {}", statements.len() + 1);
         return Err(Error::Plan { message, hint: None });
     }
-    let statement = statement.ok_or_else(|| Error::Parse { message: "there is no query".to_owned(), position: None })?;
+    let statement =
+        statement.ok_or_else(|| Error::Parse { message: "there is no query".to_owned(), position: None })?;
     check_statement(&statement)?;
     Ok(statement)
+}
+
+/// The parser gives no position for what is missing at the end of the text.
+fn at_the_end(error: Error, text: &str) -> Error {
+    match error {
+        Error::Parse { message, position: None } if message.ends_with("found: EOF") => {
+            let line = text.lines().count().max(1) as u64;
+            let column = text.lines().last().map_or(0, |line| line.chars().count()) as u64 + 1;
+            Error::Parse { message, position: Some((line, column)) }
+        }
+        other => other,
+    }
 }
 
 fn check_text(text: &str) -> Result<(), Error> {
     let too_large = |what, got: usize, max: usize| Err(Error::TooLarge { what, got: got.to_string(), max: max as u64 });
     if text.len() > TEXT_BYTES_MAX {
-        return Err(Error::TooLarge { what: "the query", got: format!("{} bytes", text.len()), max: TEXT_BYTES_MAX as u64 });
+        return Err(Error::TooLarge {
+            what: "the query",
+            got: format!("{} bytes", text.len()),
+            max: TEXT_BYTES_MAX as u64,
+        });
     }
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize().map_err(|e| crate::error::from_parser(&e.into()))?;
@@ -165,6 +185,12 @@ fn visit(statement: &Sql) -> Result<(), Error> {
 #[derive(Default)]
 struct Check {
     relations: usize,
+    selects: usize,
+}
+
+/// More of `what` than there may be.
+fn too_many(what: &'static str, max: usize) -> ControlFlow<Box<Error>> {
+    ControlFlow::Break(Box::new(Error::TooLarge { what, got: format!("more than {max}"), max: max as u64 }))
 }
 
 impl Visitor for Check {
@@ -184,12 +210,18 @@ impl Visitor for Check {
         }
     }
 
+    fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<Self::Break> {
+        self.selects += 1;
+        if self.selects > SELECTS_MAX {
+            return too_many("the list of the query's SELECTs", SELECTS_MAX);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Self::Break> {
         self.relations += 1;
         if self.relations > RELATIONS_MAX {
-            let got = format!("more than {RELATIONS_MAX}");
-            let what = "the list of the query's tables";
-            return ControlFlow::Break(Box::new(Error::TooLarge { what, got, max: RELATIONS_MAX as u64 }));
+            return too_many("the list of the query's tables", RELATIONS_MAX);
         }
         let parts: Vec<String> = relation.0.iter().map(|p| p.to_string().trim_matches('"').to_lowercase()).collect();
         if let [.., schema, table] = parts.as_slice()
@@ -313,6 +345,12 @@ mod tests {
 
     #[test]
     fn any_way_to_grow_deep_is_bounded() {
+        // With as much stack as a query has.
+        let thread = std::thread::Builder::new().stack_size(crate::engine::STACK_BYTES).spawn(grow_deep);
+        thread.unwrap().join().unwrap();
+    }
+
+    fn grow_deep() {
         let n = 100_000;
         for text in [
             format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n)),
@@ -323,6 +361,7 @@ mod tests {
             format!("SELECT 1{}", " IS NULL".repeat(n)),
             format!("SELECT a{}", "[1]".repeat(n)),
             format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(5_000)),
+            format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(500)),
             format!("SELECT {}1{}", "abs(".repeat(2_000), ")".repeat(2_000)),
             format!("SELECT * FROM spans{}", ", spans".repeat(5_000)),
             format!("SELECT * FROM spans{}", " NATURAL JOIN spans".repeat(900)),

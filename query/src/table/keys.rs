@@ -72,7 +72,8 @@ fn has(batch: &RecordBatch, key: &str, kind: AttributeType) -> bool {
         entry.split_off(1)
     });
     let layouts = batch.column_by_name("attribute_layout");
-    let layouts = layouts.and_then(|c| c.as_dictionary_opt::<Int32Type>()).and_then(|d| d.values().as_string_opt::<i32>());
+    let layouts =
+        layouts.and_then(|c| c.as_dictionary_opt::<Int32Type>()).and_then(|d| d.values().as_string_opt::<i32>());
     match layouts {
         Some(layouts) => (0..layouts.len()).any(|i| entries.iter().any(|e| layouts.value(i).contains(e))),
         None => true,

@@ -149,7 +149,9 @@ impl PruningStatistics for Known<'_> {
             match (column.name.as_str(), self.table) {
                 ("service", _) => file.services.as_ref()?.iter().for_each(|s| see(s)),
                 ("tenant", _) => file.tenants.as_ref()?.iter().for_each(|t| see(t)),
-                ("name", Table::Spans | Table::Metrics) => file.operations.as_ref()?.iter().for_each(|(_, n, _)| see(n)),
+                ("name", Table::Spans | Table::Metrics) => {
+                    file.operations.as_ref()?.iter().for_each(|(_, n, _)| see(n))
+                }
                 ("kind", Table::Spans) | ("type", Table::Metrics) => {
                     file.operations.as_ref()?.iter().for_each(|(_, _, k)| see(k));
                 }

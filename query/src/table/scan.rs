@@ -92,7 +92,9 @@ impl Scan<'_> {
         for batch in self.table.snapshot.hot(self.table.table) {
             let tenants = batch.column_by_name("tenant").and_then(|c| c.as_dictionary_opt::<Int32Type>());
             let tenants = tenants.and_then(|d| d.values().as_string_opt::<i32>());
-            let is_own = |tenants: &arrow::array::StringArray| tenants.iter().flatten().filter(|t| *t == &*self.table.tenant).count();
+            let is_own = |tenants: &arrow::array::StringArray| {
+                tenants.iter().flatten().filter(|t| *t == &*self.table.tenant).count()
+            };
             match tenants.map(|t| (is_own(t), t.len())) {
                 Some((0, _)) => {}
                 Some((own_tenants, all)) if own_tenants == all => own.push(RecordBatch::clone(batch)),
@@ -215,9 +217,10 @@ impl Scan<'_> {
         let projection = with_tenant(wanted);
         let input = source(Some(&projection))?;
         let schema = input.schema();
-        let (index, field) = schema.fields().find("tenant").ok_or_else(|| {
-            DataFusionError::Internal("there is no column tenant to filter by".to_owned())
-        })?;
+        let (index, field) = schema
+            .fields()
+            .find("tenant")
+            .ok_or_else(|| DataFusionError::Internal("there is no column tenant to filter by".to_owned()))?;
         let tenant = ScalarValue::Utf8(Some(self.table.tenant.to_string())).cast_to(field.data_type())?;
         let is_own: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(
             Arc::new(Column::new("tenant", index)),

@@ -39,7 +39,7 @@ async fn r03_refused_items_are_counted_and_the_rest_is_kept() {
     let answer = export(&server, "traces", PROTOBUF, body.clone()).await;
     let (refused, message) = rejected(&answer.body).unwrap();
     assert_eq!((answer.status, refused), (200, 1));
-    assert!(message.contains("trace id") && message.contains('3'), "{message}");
+    assert!(message.contains("trace_id") && message.contains('3'), "{message}");
     let answer = Grpc::connect(&server.grpc).await.call(TRACES, [body, span_bytes(9, 1)].concat(), "gzip").await;
     assert_eq!((answer.code, rejected(&answer.body).unwrap().0), (0, 1));
     let spans = r#"{"traceId":"00","spanId":"0000000000000001","name":"bad"}"#;

@@ -2,6 +2,7 @@
 
 use arrow::record_batch::RecordBatch;
 use hopline_model::Signal;
+use hopline_proto::wire::{begin, end, put_bytes, put_varint_field};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -254,7 +255,7 @@ fn a_metric_without_data_is_refused() {
     check_refused(Signal::Metrics, &body, 1, message);
 }
 
-const SERIES_ID: [u8; 8] = [0; 8];
+const SERIES_ID: [u8; 8] = [171, 207, 21, 26, 40, 255, 143, 75];
 
 #[test]
 fn points_of_one_series_have_one_id() {
@@ -304,6 +305,49 @@ fn e18_an_empty_body_is_an_empty_request() {
         assert!(decode(signal, b"").is_none());
     }
     assert!(matches!(check(Signal::Traces, b"not protobuf"), Err(DecodeError::Wire(_))));
+}
+
+/// The message in `field` of what `content` writes.
+fn message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
+    let open = begin(out, field, 1);
+    content(out);
+    end(out, open);
+}
+
+#[test]
+fn fields_may_come_in_any_order_and_messages_in_pieces() {
+    let sent = span(vec![text("http.route", "/a")]);
+    let attributes = [text("service.name", "shop"), text("faas.name", "pay")];
+    let mut body = Vec::new();
+    message(&mut body, 1, |out| {
+        put_bytes(out, 3, b"url");
+        message(out, 2, |out| {
+            // The span's id and trace id stand behind its attributes.
+            message(out, 2, |out| {
+                put_bytes(out, 9, &sent.attributes[0].encode_to_vec());
+                put_bytes(out, 15, &[]);
+                message(out, 15, |out| put_varint_field(out, 3, 2));
+                put_bytes(out, 2, &sent.span_id);
+                put_bytes(out, 5, b"not this");
+                put_bytes(out, 5, b"name");
+                put_bytes(out, 1, &sent.trace_id);
+                // Unknown: a number far away, and a known one of another wire type.
+                put_varint_field(out, 4000, 1);
+                put_varint_field(out, 5, 1);
+            });
+            message(out, 1, |out| put_bytes(out, 1, b"scope"));
+            message(out, 1, |out| put_bytes(out, 2, b"1.0"));
+        });
+        for attribute in &attributes {
+            message(out, 1, |out| put_bytes(out, 1, &attribute.encode_to_vec()));
+        }
+    });
+    let batch = decode(Signal::Traces, &body).unwrap();
+    let row = rows(&batch).next().unwrap();
+    let seen = ["name", "status_code", "http_route", "service", "function", "scope_name", "scope_version", "resource"];
+    let resource = r#"{"attributes":{"service.name":"shop","faas.name":"pay"},"schema_url":"url"}"#;
+    let expected = ["name", "ERROR", "/a", "shop", "pay", "scope", "1.0", resource];
+    assert_eq!(seen.map(|column| row.text(column).unwrap()), expected.map(str::to_owned));
 }
 
 #[test]

@@ -111,6 +111,15 @@ impl Random {
     }
 }
 
+#[test]
+fn the_generated_requests_are_worth_testing() {
+    let mut random = Random(7);
+    for signal in Signal::ALL {
+        let items: usize = (0..200).map(|_| request(signal, &random.bytes(1000)).2.len()).sum();
+        assert!(items > 300, "{items} {} in 200 requests", signal.name());
+    }
+}
+
 fn damage(body: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         let at = random.below(body.len());

@@ -1,4 +1,4 @@
-//! Decodes the requests of a group into one batch a table.
+//! Decodes the requests of a group into batches, mostly one a table.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,10 +7,12 @@ use hopline_model::{Signal, Table};
 use hopline_storage::Record;
 
 use super::Member;
-use crate::decode::Decoder;
+use crate::decode::{DecodeError, Decoder};
 
 /// Builders that grew beyond this are given back.
 const KEPT_BYTES: usize = 32 << 20;
+
+pub(crate) type Batches = Vec<(Table, RecordBatch)>;
 
 /// A decoder that survives panics of what it decodes.
 #[derive(Default)]
@@ -20,17 +22,18 @@ pub(crate) struct GroupDecoder {
 
 impl GroupDecoder {
     /// The rows of all members. A member that cannot be decoded is marked, and has none.
-    pub(super) fn decode(&mut self, records: &[Record], members: &mut [Member]) -> Vec<(Table, RecordBatch)> {
-        let plain: usize = members.iter().map(|member| member.plain.len()).sum();
+    pub(super) fn decode(&mut self, records: &[Record], members: &mut [Member]) -> Batches {
         let together = catch_unwind(AssertUnwindSafe(|| {
+            let mut batches = Batches::new();
             for (record, member) in records.iter().zip(members.iter_mut()) {
-                let pushed = self.decoder.push(record.signal, &record.tenant, &member.plain);
+                let pushed = push(&mut self.decoder, &mut batches, record.signal, &record.tenant, &member.plain);
                 member.failed = pushed.is_err();
                 if let Err(error) = pushed {
                     tracing::error!(%error, signal = record.signal.name(), "a checked request could not be decoded");
                 }
             }
-            self.decoder.finish()
+            batches.extend(self.decoder.finish());
+            batches
         }));
         let batches = together.unwrap_or_else(|_| {
             let one = |(record, member): (&Record, &mut Member)| {
@@ -41,15 +44,32 @@ impl GroupDecoder {
             self.decoder = Decoder::new();
             records.iter().zip(members.iter_mut()).flat_map(one).collect()
         });
-        if plain > KEPT_BYTES {
+        if members.iter().map(|member| member.plain.len()).sum::<usize>() > KEPT_BYTES {
             self.decoder = Decoder::new();
         }
         batches
     }
 }
 
+/// Adds a request to `decoder`, whose batches so far go to `full` if it has no room.
+pub(crate) fn push(
+    decoder: &mut Decoder,
+    full: &mut Batches,
+    signal: Signal,
+    tenant: &str,
+    plain: &[u8],
+) -> Result<(), DecodeError> {
+    match decoder.push(signal, tenant, plain) {
+        Err(DecodeError::Full) => {
+            full.extend(decoder.finish());
+            decoder.push(signal, tenant, plain)
+        }
+        other => other,
+    }
+}
+
 /// The rows of one request, in a decoder of its own; none if it cannot be decoded.
-pub(crate) fn decode_alone(signal: Signal, tenant: &str, plain: &[u8]) -> Option<Vec<(Table, RecordBatch)>> {
+pub(crate) fn decode_alone(signal: Signal, tenant: &str, plain: &[u8]) -> Option<Batches> {
     let decode = || {
         let mut decoder = Decoder::new();
         decoder.push(signal, tenant, plain).map(|()| decoder.finish())

@@ -6,6 +6,10 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Job;
 
+/// The queue takes no more jobs.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
 /// Jobs in the order of their arrival.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -20,11 +24,11 @@ struct State {
 }
 
 impl Queue {
-    /// Adds a job; gives it back when the queue is closed.
-    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+    /// Adds a job; an error, and the job is gone, when the queue is closed.
+    pub(crate) fn push(&self, job: Job) -> Result<(), Closed> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(job);
+            return Err(Closed);
         }
         state.jobs.push_back(job);
         drop(state);

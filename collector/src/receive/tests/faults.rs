@@ -158,6 +158,7 @@ async fn replay_gives_the_rows_that_were_visible() {
     again.collector.replay_records(records.into_iter()).await.unwrap();
     assert_eq!(again.metric("replay_skipped_records_total", ""), 1);
     let second = again.stop().await;
+    assert!(second.flushes.load(Ordering::SeqCst) > 0, "a full hot tier is written out on the way");
     for table in Table::ALL {
         let rows = |store: &super::FakeStore| {
             let batches = store.batches().into_iter().filter(|(t, _)| *t == table).map(|(_, batch)| batch);

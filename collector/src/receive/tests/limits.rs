@@ -32,7 +32,7 @@ async fn r08_too_large_is_refused_for_good() {
         let reply = channel.call(TRACES, encoding, &body).await;
         assert_eq!((reply.grpc_status, reply.header("grpc-status-details-bin")), (Some(8), ""), "{encoding:?}");
     }
-    assert_eq!(running.metric("refused_requests_total", "too_large"), 8);
+    assert_eq!(running.metric("requests_refused_total", "too_large"), 8);
     assert_eq!(post(addr, "/v1/traces", &[PROTOBUF], spans(1, 2)).await.status, 200);
     running.stop().await;
 }
@@ -107,7 +107,7 @@ async fn r11_overload_is_refused_as_retryable_and_passes() {
         tokio::spawn(async move { channel.call(TRACES, "", &spans(seed + 1, 60)).await })
     });
     let calls: Vec<_> = calls.collect();
-    until("overload", || running.metric("refused_requests_total", "overloaded") > 0).await;
+    until("overload", || running.metric("requests_refused_total", "overloaded") > 0).await;
     let reply = post(addr, "/v1/traces", &[PROTOBUF], spans(9, 60)).await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
     running.store.open_gate();
@@ -183,7 +183,7 @@ async fn connections_over_the_limit_are_closed() {
     drop(channel);
     until("a free slot", || running.metric("connections", "") == 0).await;
     assert_eq!(send(running.collector.http_addr(), "GET", "/", &[], "").await.status, 404);
-    assert_eq!(running.metric("refused_connections_total", ""), 1);
+    assert_eq!(running.metric("connections_refused_total", ""), 1);
     running.stop().await;
 }
 
@@ -196,5 +196,8 @@ fn settings_that_cannot_work_are_refused() {
         "collector.max_pending_bytes = 1048576: must be at least 134219776: a largest request and what it decompresses to"
     );
     let text = refused(Config { max_request_bytes: 1 << 31, max_pending_bytes: 1 << 33, ..Config::default() });
-    assert_eq!(text, "collector.max_request_bytes = 2147483648: must be at most 1 GiB");
+    assert_eq!(
+        text,
+        "collector.max_request_bytes = 2147483648: must be at most 201326592: the log takes no larger records"
+    );
 }

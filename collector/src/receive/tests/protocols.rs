@@ -145,6 +145,7 @@ async fn http_errors_have_a_status_in_the_encoding_of_the_request() {
     check("POST", "/v1/traces", &[JSON, ("content-encoding", "gzip, gzip")], "", 415, 12).await;
     check("POST", "/v1/traces", &[], "{}", 415, 3).await;
     check("POST", "/v1/traces", &[("content-type", "text/plain")], "{}", 415, 3).await;
+    check("POST", "/v1/traces", &[("content-type", "application/grpc")], "{}", 415, 3).await;
     for method in ["GET", "PUT", "OPTIONS", "DELETE"] {
         assert_eq!(check(method, "/v1/logs", &[JSON], "", 405, 12).await.header("allow"), "POST");
     }
@@ -194,7 +195,7 @@ async fn r16_a_retried_request_is_acknowledged_and_not_stored_again() {
     let first = post(addr, "/v1/traces", &[PROTOBUF], body.clone()).await;
     let second = post(addr, "/v1/traces", &[PROTOBUF], body).await;
     assert_eq!((second.status, &second.body), (first.status, &first.body));
-    assert_eq!(running.metric("duplicate_requests_total", "traces"), 1);
+    assert_eq!(running.metric("requests_duplicate_total", "traces"), 1);
     // The same bytes can be an empty request of any signal, but not the same data.
     assert_eq!(running.stop().await.rows(Table::Spans), 2);
 }
@@ -217,6 +218,6 @@ async fn r16_equal_requests_in_flight_share_one_commit() {
     for call in calls {
         assert_eq!(call.await.unwrap(), Some(0));
     }
-    assert_eq!(running.metric("duplicate_requests_total", ""), 2);
+    assert_eq!(running.metric("requests_duplicate_total", ""), 2);
     assert_eq!(running.stop().await.rows(Table::Spans), 4);
 }

@@ -81,7 +81,9 @@ pub(super) fn services(session: &Session, table: Table, range: TimeRange) -> Opt
 
 /// The operations of one service, or of all.
 pub(super) fn operations(
-    session: &Session, service: Option<&str>, range: TimeRange,
+    session: &Session,
+    service: Option<&str>,
+    range: TimeRange,
 ) -> Option<BTreeSet<OperationName>> {
     let mut names = BTreeSet::new();
     for file in files(session, Table::Spans, range)? {
@@ -139,7 +141,9 @@ fn distinct(batch: &RecordBatch, name: &str) -> HashSet<String> {
 }
 
 pub(super) async fn scan_services(
-    session: &Session, table: Table, range: TimeRange,
+    session: &Session,
+    table: Table,
+    range: TimeRange,
 ) -> Result<BTreeSet<String>, Error> {
     let mut conditions = Where::default();
     conditions.range(table.time_column(), range);
@@ -152,7 +156,9 @@ pub(super) async fn scan_services(
 }
 
 pub(super) async fn scan_operations(
-    session: &Session, service: Option<&str>, range: TimeRange,
+    session: &Session,
+    service: Option<&str>,
+    range: TimeRange,
 ) -> Result<BTreeSet<OperationName>, Error> {
     let mut conditions = Where::default();
     conditions.range(Table::Spans.time_column(), range);

@@ -19,22 +19,26 @@ pub(super) async fn of_rows(session: &Session, key: &str, asked: &ValuesParams) 
     let mut conditions = Where::default();
     conditions.range(asked.table.time_column(), TimeRange { start: asked.start, end: asked.end });
     conditions.equals("service", asked.service.as_deref());
-    // The first place that has a value gives it, and its type.
-    let (mut value, mut kind) = (String::from("CASE"), String::from("CASE"));
-    let mut exist = Vec::new();
-    for place in places(asked.table, key, keys.known()) {
-        let column = match place.promoted {
-            Some(column) => column.to_owned(),
-            None => format!("{}[{}]", place.kind.column(), conditions.param(key)),
-        };
-        exist.push(format!("{column} IS NOT NULL"));
-        value.push_str(&format!(" WHEN {column} IS NOT NULL THEN CAST({column} AS VARCHAR)"));
-        kind.push_str(&format!(" WHEN {column} IS NOT NULL THEN '{}'", type_name(place.kind)));
-    }
-    if exist.is_empty() {
+    let places = places(asked.table, key, keys.known());
+    if places.is_empty() {
         return Ok(Vec::new());
     }
-    conditions.and(format!("({})", exist.join(" OR ")));
+    let value = format!("attr_text({})", conditions.param(key));
+    conditions.and(format!("{value} IS NOT NULL"));
+    // The first place that has a value gives it, and its type.
+    let kind = match places.as_slice() {
+        [place] => format!("'{}'", type_name(place.kind)),
+        places => {
+            let case = places.iter().map(|place| {
+                let column = match place.promoted {
+                    Some(column) => column.to_owned(),
+                    None => format!("{}[{}]", place.kind.column(), conditions.param(key)),
+                };
+                format!(" WHEN {column} IS NOT NULL THEN '{}'", type_name(place.kind))
+            });
+            format!("CASE{} END", case.collect::<String>())
+        }
+    };
     let inner = conditions.text();
     let mut prefix = String::new();
     if let Some(text) = &asked.prefix {
@@ -42,7 +46,7 @@ pub(super) async fn of_rows(session: &Session, key: &str, asked: &ValuesParams) 
     }
     let sql = format!(
         "SELECT value_text, value_type, count(*) AS row_count \
-         FROM (SELECT {value} END AS value_text, {kind} END AS value_type FROM {} {inner}) {prefix} \
+         FROM (SELECT {value} AS value_text, {kind} AS value_type FROM {} {inner}) {prefix} \
          GROUP BY value_text, value_type ORDER BY row_count DESC, value_text, value_type LIMIT {}",
         asked.table,
         asked.limit + 1
@@ -62,13 +66,17 @@ pub(super) async fn of_rows(session: &Session, key: &str, asked: &ValuesParams) 
 
 /// Values of attributes of the resources, and whether all resources were looked at.
 pub(super) async fn of_resources(
-    session: &Session, key: &str, asked: &ValuesParams,
+    session: &Session,
+    key: &str,
+    asked: &ValuesParams,
 ) -> Result<(Vec<CountedValue>, bool), Error> {
     let range = TimeRange { start: asked.start, end: asked.end };
     let (resources, all) = resources(session, asked.table, range, asked.service.as_deref()).await?;
     let mut counts: HashMap<(String, &'static str), i64> = HashMap::new();
     for (resource, rows) in &resources {
-        let Some(text) = lookup(resource, "attributes").and_then(|attributes| lookup(attributes, key)) else { continue };
+        let Some(text) = lookup(resource, "attributes").and_then(|attributes| lookup(attributes, key)) else {
+            continue;
+        };
         let value = unquote(text).map_or_else(|| text.to_owned(), std::borrow::Cow::into_owned);
         if asked.prefix.as_deref().is_none_or(|prefix| value.starts_with(prefix)) {
             *counts.entry((value, type_name(value_type(text)))).or_default() += rows;

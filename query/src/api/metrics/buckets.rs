@@ -31,7 +31,12 @@ impl Exponential {
             }
             joined
         };
-        Self { scale: self.scale.min(scale), zero: self.zero, positive: join(&self.positive), negative: join(&self.negative) }
+        Self {
+            scale: self.scale.min(scale),
+            zero: self.zero,
+            positive: join(&self.positive),
+            negative: join(&self.negative),
+        }
     }
 
     /// The lower bound of bucket `index`.
@@ -112,9 +117,8 @@ impl Distribution {
             }
             Buckets::Exponential(exponential) => {
                 put(0.0, 0.0, exponential.zero);
-                let ends = |index: &i32| {
-                    (exponential.bound(i64::from(*index)), exponential.bound(i64::from(*index) + 1))
-                };
+                let ends =
+                    |index: &i32| (exponential.bound(i64::from(*index)), exponential.bound(i64::from(*index) + 1));
                 for (index, count) in &exponential.positive {
                     let (lower, upper) = ends(index);
                     put(lower, upper, *count);

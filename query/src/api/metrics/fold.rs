@@ -141,9 +141,9 @@ impl Fold {
         let Self { steps, agg, groups, .. } = self;
         let seconds = steps.step as f64 / 1e9;
         let series = groups.into_iter().map(|(labels, cells)| {
-            let points = cells.into_iter().filter_map(|(step, cell)| {
-                Some((steps.start + step * steps.step, cell.value(agg, seconds)?))
-            });
+            let points = cells
+                .into_iter()
+                .filter_map(|(step, cell)| Some((steps.start + step * steps.step, cell.value(agg, seconds)?)));
             Series { labels, points: points.collect() }
         });
         series.filter(|series| !series.points.is_empty()).collect()
@@ -161,15 +161,23 @@ fn increase(point: &Point, before: Option<&Point>, read_from: i64) -> Option<Dat
     }
     match (&point.data, &before.data) {
         (Data::Number(new), Data::Number(old)) if new >= old => Some(Data::Number(new - old)),
-        (Data::Distribution { count, sum, min, max, buckets, quantiles }, Data::Distribution { count: old, sum: old_sum, buckets: old_buckets, .. })
-            if count >= old =>
-        {
+        (
+            Data::Distribution { count, sum, min, max, buckets, quantiles },
+            Data::Distribution { count: old, sum: old_sum, buckets: old_buckets, .. },
+        ) if count >= old => {
             let buckets = match (buckets, old_buckets) {
                 (Some(new), Some(old)) => Some(new.since(old).unwrap_or_else(|| new.clone())),
                 _ => None,
             };
             let sum = sum.zip(*old_sum).map(|(new, old)| new - old);
-            Some(Data::Distribution { count: count - old, sum, min: *min, max: *max, buckets, quantiles: quantiles.clone() })
+            Some(Data::Distribution {
+                count: count - old,
+                sum,
+                min: *min,
+                max: *max,
+                buckets,
+                quantiles: quantiles.clone(),
+            })
         }
         // It fell: it began anew.
         _ => Some(point.data.clone()),

@@ -1,6 +1,8 @@
 //! Rows of `metrics` as points to fold.
 
-use arrow::array::{Array, ArrowPrimitiveType, BooleanArray, Float64Array, Int32Array, PrimitiveArray, RecordBatch, UInt64Array};
+use arrow::array::{
+    Array, ArrowPrimitiveType, BooleanArray, Float64Array, Int32Array, PrimitiveArray, RecordBatch, UInt64Array,
+};
 
 use super::buckets::{Buckets, Exponential};
 use super::fold::{Agg, Data, Meaning, Point};

@@ -52,7 +52,11 @@ pub(super) struct LinkingSpan {
 
 /// The spans that link to a span, and whether these are all within `range`.
 pub(super) async fn to(
-    session: &Session, trace_id: TraceId, span_id: SpanId, range: TimeRange, limit: usize,
+    session: &Session,
+    trace_id: TraceId,
+    span_id: SpanId,
+    range: TimeRange,
+    limit: usize,
 ) -> Result<(LinksIn, bool), Error> {
     let mut conditions = Where::default();
     conditions.range("start_time", range);
@@ -85,7 +89,6 @@ pub(super) async fn to(
     }
     let complete = found.len() <= limit;
     found.truncate(limit);
-    let links =
-        LinksIn { spans: found, searched_from: range.start.map(rfc3339), searched_to: range.end.map(rfc3339) };
+    let links = LinksIn { spans: found, searched_from: range.start.map(rfc3339), searched_to: range.end.map(rfc3339) };
     Ok((links, complete))
 }

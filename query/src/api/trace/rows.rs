@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt16Array,
-    UInt32Array,
+    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    UInt16Array, UInt32Array,
 };
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
@@ -171,7 +171,8 @@ impl Waterfall {
         let durations: Int64Array = nodes().map(|n| n.map(|n| n.duration)).collect();
         let ids = nodes().map(|n| n.map(|n| n.id.0).unwrap_or_default());
         let ids = FixedSizeBinaryArray::try_from_iter(ids).map_err(internal)?;
-        let flags: UInt16Array = rows.iter().map(|p| self.flags.get(p.node).map(|flags| flags | place_flag(p.place))).collect();
+        let flags: UInt16Array =
+            rows.iter().map(|p| self.flags.get(p.node).map(|flags| flags | place_flag(p.place))).collect();
         let mut columns: Vec<(&str, ArrayRef)> = vec![
             ("parent_row", Arc::new(rows.iter().map(|p| Some(p.parent_row)).collect::<Int32Array>())),
             ("depth", Arc::new(rows.iter().map(|p| Some(p.depth)).collect::<UInt32Array>())),

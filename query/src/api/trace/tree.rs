@@ -125,8 +125,7 @@ fn count(placed: &mut [Placed], nodes: &[Node]) {
         }
     }
     // In pre-order the children of a row come by start time: what is covered grows from left to right.
-    let mut covered_to: Vec<i64> =
-        placed.iter().map(|p| nodes.get(p.node).map_or(i64::MIN, |n| n.start)).collect();
+    let mut covered_to: Vec<i64> = placed.iter().map(|p| nodes.get(p.node).map_or(i64::MIN, |n| n.start)).collect();
     for i in 0..placed.len() {
         let Some((row, child)) = placed.get(i).and_then(|p| Some((*p, nodes.get(p.node)?))) else { continue };
         let Ok(parent) = usize::try_from(row.parent_row) else { continue };
@@ -189,11 +188,7 @@ mod tests {
     fn a_missing_parent_makes_a_root() {
         check(
             &[(2, 9, 5, 1), (1, 0, 3, 1), (3, 2, 6, 1)],
-            &[
-                (1, -1, 0, 0, 0, Place::Root),
-                (2, -1, 0, 1, 1, Place::MissingParent),
-                (3, 1, 1, 0, 0, Place::Child),
-            ],
+            &[(1, -1, 0, 0, 0, Place::Root), (2, -1, 0, 1, 1, Place::MissingParent), (3, 1, 1, 0, 0, Place::Child)],
         );
     }
 

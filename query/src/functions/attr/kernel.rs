@@ -10,13 +10,7 @@ use super::Target;
 use super::source::{NONE, Source};
 
 /// The value of `key` in each row, from the first of `columns` that has it.
-pub(super) fn look_up(
-    key: &str,
-    letters: &str,
-    columns: &[ArrayRef],
-    rows: usize,
-    target: Target,
-) -> Result<ArrayRef> {
+pub(super) fn look_up(key: &str, letters: &str, columns: &[ArrayRef], rows: usize, target: Target) -> Result<ArrayRef> {
     let sources = letters.chars().zip(columns).map(|(letter, column)| Source::new(letter, column, key));
     let sources = sources.collect::<Result<Vec<_>>>()?;
     if let ([Source::Map { entries, .. }], [column]) = (sources.as_slice(), columns)

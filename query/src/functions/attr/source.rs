@@ -19,10 +19,7 @@ pub(super) enum Source {
     /// The column holds the values themselves.
     Plain(Values),
     /// The values are entries of a map: the entry of each row, or [`NONE`].
-    Map {
-        entries: Vec<u32>,
-        values: Values,
-    },
+    Map { entries: Vec<u32>, values: Values },
     /// The values of map `attributes_other`, which are value text.
     OtherMap { entries: Vec<u32>, values: StringArray },
     /// The values stand in the texts of resources: the number of each row's text, and

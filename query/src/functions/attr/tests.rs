@@ -57,7 +57,8 @@ fn several_maps() {
 #[test]
 fn texts_of_resources() {
     let text = |t: &str| format!(r#"{{"attributes":{t},"schema_url":"u"}}"#);
-    let texts = [r#"{"k":"a\"b"}"#, r#"{"x":{"k":1}}"#, r#"{"k":5}"#, r#"{"k":true}"#, r#"{"k":[1,2]}"#, r#"{"k":null}"#];
+    let texts =
+        [r#"{"k":"a\"b"}"#, r#"{"x":{"k":1}}"#, r#"{"k":5}"#, r#"{"k":true}"#, r#"{"k":[1,2]}"#, r#"{"k":null}"#];
     let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts.iter().map(|t| text(t))));
     check("r", std::slice::from_ref(&column), Target::Text, &["a\"b", "-", "5", "true", "[1,2]", "-"]);
     let words = arrow::compute::cast(&column, &hopline_model::schema::dictionary_type()).unwrap();

@@ -57,7 +57,8 @@ fn series_do_not_mix() {
 
 #[test]
 fn increments_add_up() {
-    let points = [(1, 95, None, 1.0), (1, 100, None, 2.0), (1, 109, None, 4.0), (1, 159, None, 8.0), (1, 160, None, 9.0)];
+    let points =
+        [(1, 95, None, 1.0), (1, 100, None, 2.0), (1, 109, None, 4.0), (1, 159, None, 8.0), (1, 160, None, 9.0)];
     check(Agg::Sum, Meaning::Increment, &points, &[(100, 6.0), (150, 8.0)]);
     check(Agg::Max, Meaning::Increment, &points, &[(100, 4.0), (150, 8.0)]);
     check(Agg::Count, Meaning::Increment, &points, &[(100, 2.0), (150, 1.0)]);

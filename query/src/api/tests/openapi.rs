@@ -1,0 +1,170 @@
+//! The description against what is answered.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// A request for each operation that must be answered well.
+const REQUESTS: [(&str, &str); 15] = [
+    ("/api/v1/sql", "/api/v1/sql?query=SELECT%20name%20FROM%20spans"),
+    ("/api/v1/traces/{trace_id}", "/api/v1/traces/01010101010101010101010101010101"),
+    (
+        "/api/v1/traces/{trace_id}/spans/{span_id}",
+        "/api/v1/traces/01010101010101010101010101010101/spans/0101010101010101",
+    ),
+    ("/api/v1/search", "/api/v1/search?limit=1"),
+    ("/api/v1/logs", "/api/v1/logs?limit=1"),
+    ("/api/v1/metrics", "/api/v1/metrics?limit=1"),
+    (
+        "/api/v1/metrics/query",
+        "/api/v1/metrics/query?name=m&by=service&start=2026-11-21T09:30:00Z&end=2026-11-21T10:30:00Z",
+    ),
+    ("/api/v1/services", "/api/v1/services?details=true"),
+    ("/api/v1/operations", "/api/v1/operations"),
+    ("/api/v1/attributes", "/api/v1/attributes"),
+    ("/api/v1/attributes/{key}/values", "/api/v1/attributes/k/values"),
+    ("/api/v1/attributes/{key}/values", "/api/v1/attributes/service.name/values?level=resource"),
+    ("/api/v1/status", "/api/v1/status"),
+    ("/api/v1/openapi.json", "/api/v1/openapi.json"),
+    ("/api/v1/tail", ""),
+];
+
+async fn filled() -> Api {
+    let attributes = json!({"attributes": [["k", "s", "v"]]});
+    let api = Api::with(
+        Table::Spans,
+        &[
+            with(span(1, "s", "n", 0, 1), with(attributes.clone(), json!({"function": "f"}))),
+            with(
+                span(2, "s", "n", 0, 1),
+                json!({
+                    "parent_span_id": "0101010101010101",
+                    "links": [{"trace_id": TRACE, "span_id": "0101010101010101", "attributes": "{}"}],
+                }),
+            ),
+        ],
+    );
+    let log = |at: i64| {
+        json!({"time": T0 + at, "body": "b", "trace_id": TRACE, "span_id": "0101010101010101",
+        "observed_time": T0, "function": "f", "invocation_id": "i"})
+    };
+    api.add(Table::Logs, &[log(1), log(2)]);
+    let point = |name: &str| json!({"time": T0, "name": name, "type": "sum", "temporality": "delta", "is_monotonic": true, "value": 1.0});
+    api.add(Table::Metrics, &[point("m"), point("n")]);
+    api.flush();
+    api
+}
+
+/// Asserts that `value` is as `schema` says, members and all.
+fn fits(value: &Value, schema: &Value, document: &Value, place: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference}"));
+        return fits(value, target, document, place);
+    }
+    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+        let wanted = choices.iter().find(|c| (c["type"] == json!("null")) == value.is_null());
+        return fits(value, wanted.unwrap_or_else(|| panic!("{place}: {value}")), document, place);
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return,
+    };
+    let is = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if n.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert!(
+        types.contains(&is) || (is == "integer" && types.contains(&"number")),
+        "{place}: {is}, not {types:?}: {value}"
+    );
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{place}: {value}");
+    }
+    if let Value::Array(items) = value {
+        items.iter().for_each(|item| fits(item, &schema["items"], document, place));
+    }
+    if let (Value::Object(members), Some(properties)) = (value, schema["properties"].as_object()) {
+        for (name, member) in members {
+            let described = properties.get(name).unwrap_or_else(|| panic!("{place}: {name} is not described"));
+            fits(member, described, document, &format!("{place}.{name}"));
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(members.contains_key(name.as_str().unwrap()), "{place}: {name} is missing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_answers_as_it_is_described() {
+    let api = filled().await;
+    let document = api.get("/api/v1/openapi.json").await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(described, REQUESTS.iter().map(|(path, _)| *path).collect());
+    for (path, request) in REQUESTS {
+        let responses = &document["paths"][path]["get"]["responses"];
+        assert!(responses.is_object(), "{path} is not described");
+        if !request.is_empty() {
+            let (status, content_type, body) = api.ask(request, None).await;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{request}: {e}"));
+            let schema = &responses[status.as_str()]["content"][&content_type]["schema"];
+            assert_eq!(status, StatusCode::OK, "{request}: {body}");
+            assert!(schema.is_object(), "{request}: {content_type} is not described");
+            fits(&body, schema, &document, request);
+        }
+        // An unknown parameter.
+        let query = if request.contains('?') { "&nonsense=1" } else { "?nonsense=1" };
+        let bad = if request.is_empty() { format!("{path}{query}") } else { format!("{request}{query}") };
+        let (status, content_type, body) = api.ask(&bad, None).await;
+        assert_eq!((status.as_u16(), content_type.as_str()), (400, "application/problem+json"), "{bad}");
+        let schema = &responses["400"]["content"][&content_type]["schema"];
+        assert!(schema.is_object(), "{bad}: its refusal is not described");
+        fits(&serde_json::from_slice(&body).unwrap(), schema, &document, &bad);
+    }
+}
+
+#[tokio::test]
+async fn every_format_that_is_described_is_given() {
+    let api = filled().await;
+    let document = api.get("/api/v1/openapi.json").await;
+    for (path, request) in REQUESTS.iter().filter(|(_, request)| !request.is_empty()) {
+        let formats = document["paths"][path]["get"]["responses"]["200"]["content"].as_object().unwrap();
+        for format in formats.keys() {
+            let (status, content_type, body) = api.ask(request, Some(format)).await;
+            assert_eq!(status, StatusCode::OK, "{request} {format}");
+            assert!(content_type.starts_with(format), "{request}: {content_type}, not {format}");
+            assert!(!body.is_empty(), "{request} {format}");
+        }
+    }
+    let (status, ..) = api.ask("/api/v1/traces/0202", Some("application/json")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn every_parameter_that_is_described_is_taken() {
+    let api = filled().await;
+    let document = api.get("/api/v1/openapi.json").await;
+    for (path, request) in REQUESTS.iter().filter(|(path, _)| *path != "/api/v1/sql" && *path != "/api/v1/tail") {
+        for parameter in document["paths"][path]["get"]["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{path}: {parameter} says nothing");
+            let name = parameter["name"].as_str().unwrap();
+            if parameter["in"] == json!("query") && !request.contains(&format!("{name}=")) {
+                let separator = if request.contains('?') { '&' } else { '?' };
+                let example = match &parameter["example"] {
+                    Value::Array(several) => several[0].as_str().unwrap_or_default(),
+                    other => other.as_str().unwrap_or_default(),
+                };
+                let with_it = format!("{request}{separator}{name}={example}");
+                let (status, _, body) = api.ask(&with_it, None).await;
+                // A value that does not fit the others is refused; the name is known.
+                assert!(!String::from_utf8_lossy(&body).contains("there is no parameter"), "{with_it}: {status}");
+            }
+        }
+    }
+}
