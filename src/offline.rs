@@ -3,14 +3,12 @@
 //! Nothing in it is changed. What is only in the log is replayed into memory first, so that
 //! the answers are those that a server would give.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use axum::Router;
-use hopline_collector::Collector;
 use hopline_query::Engine;
 use hopline_query::api::ApiState;
 use hopline_storage::{Mode, Replay, Storage, SystemClock};
@@ -60,22 +58,12 @@ pub(crate) async fn open(loaded: &Loaded, mode: Mode, registry: Registry) -> any
     let (storage, log) = opened.await.context("open the data folder")??;
     if log.report().records > 0 {
         let progress = Progress::start("replaying the log");
-        let replayed = replay(&storage, log, &registry).await;
+        let (into, registry) = (storage.clone(), registry.clone());
+        let replayed = tokio::task::spawn_blocking(move || hopline_collector::replay(&into, log, &registry)).await;
         progress.finish();
-        replayed.context("replay the log")?;
+        replayed.context("replay the log")?.context("replay the log")?;
     }
     Ok(storage)
-}
-
-/// Replays the log the way a server does. The receivers that come with that listen on free ports
-/// of this machine, and are gone right after.
-async fn replay(storage: &Storage, log: Replay, registry: &Registry) -> anyhow::Result<()> {
-    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config = hopline_collector::Config { grpc_addr: nowhere, http_addr: nowhere, ..Default::default() };
-    let collector = Collector::bind(config, storage.clone(), registry).await?;
-    let replayed = collector.replay(log).await;
-    collector.stop(Duration::ZERO).await;
-    Ok(replayed?)
 }
 
 /// Opens the folder `dir`, which must be there: a typing error must not make an empty one.

@@ -7,8 +7,15 @@
 //!
 //! There is no tree of objects between the bytes and the columns, and both walks read
 //! messages by the same code ([`message`]) and decide by the same rules ([`verify`]).
-//! What is kept and what is normalised is written in `docs/otlp.md`. Never does I/O,
-//! reads a clock or waits.
+//! Never does I/O, reads a clock or waits.
+//!
+//! Everything that OTLP can say is kept, but for this:
+//! - an empty message is none (a resource, scope, status or body; an attribute without
+//!   value has an empty one), and so are resources, scopes and metrics without items;
+//! - an all-zero parent, or an all-zero id of a log record, is none, as are ids of links
+//!   and exemplars that have a wrong length;
+//! - invalid UTF-8 becomes U+FFFD, and a NaN inside a structured value loses its payload;
+//! - unknown fields, and members of `AnyValue` that only profiles use, are left out.
 
 mod attributes;
 mod column;

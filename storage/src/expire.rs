@@ -96,7 +96,7 @@ impl Inner {
         for object in self.objects.list(&"data".into())? {
             let ours = sequence_of(&object.location, &self.writer).is_some_and(|s| s < self.first_sequence);
             let written = object.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX);
-            let old = now.saturating_sub(written) >= seconds(self.config.orphan_age_s);
+            let old = now.saturating_sub(written).max(0) >= seconds(self.config.orphan_age_s);
             if ours && old && !live.contains(&object.location) {
                 tracing::info!(path = %object.location, "deleting a file that was never committed");
                 self.objects.delete(&object.location)?;

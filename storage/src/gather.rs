@@ -114,10 +114,3 @@ fn gather_fixed(width: i32, arrays: &[&dyn Array], rows: &[RowIndex]) -> Result<
 pub(crate) fn compacted(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     concat(&batch.schema(), &[batch])
 }
-
-/// The rows of `batch` at `rows`.
-#[cfg(test)]
-pub(crate) fn take(batch: &RecordBatch, rows: &[usize]) -> RecordBatch {
-    let rows: Vec<_> = rows.iter().map(|row| (0, *row)).collect();
-    gather(&batch.schema(), &[batch], &rows).unwrap()
-}

@@ -79,7 +79,7 @@ fn fixed(ids: &[u64], width: i32, of: impl Fn(u64) -> Vec<u8>) -> ArrayRef {
 
 /// Four rows share a trace.
 pub(crate) fn trace_of(id: u64) -> Vec<u8> {
-    (u128::from(id / 4 + 1) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_be_bytes().to_vec()
+    u128::from(id / 4 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_be_bytes().to_vec()
 }
 
 fn attributes(ids: &[u64]) -> ArrayRef {

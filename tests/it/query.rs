@@ -97,7 +97,7 @@ async fn a_query_ends_at_its_deadline_and_when_its_client_leaves() {
 async fn memory_has_a_limit_and_a_clear_error() {
     let (server, _dir) = start_with("[query]\nmemory_bytes = 16777216\nspill_bytes = 1048576\n").await;
     with_spans(&server, 100, 100).await;
-    let huge = "SELECT a.name || b.span_id AS x FROM spans a, spans b ORDER BY x";
+    let huge = "SELECT a.trace_id, b.span_id, b.start_time FROM spans a, spans b ORDER BY b.start_time, a.trace_id";
     let answer = server.try_sql(huge).await;
     assert!(answer.status >= 400, "{}", answer.status);
     let detail = answer.json()["detail"].as_str().unwrap().to_lowercase();

@@ -328,7 +328,7 @@ impl Columns {
 
     pub(super) fn log(&mut self, row: usize) -> Result<FoundLog, Error> {
         let mut attributes = String::new();
-        self.attributes.to_object(row, &mut attributes)?;
+        self.attributes.write_object(row, &mut attributes)?;
         let time = self.time.value(row);
         let is_json = self.body_is_json.is_valid(row) && self.body_is_json.value(row);
         let owned = |text: &Text| text.get(row).map(str::to_owned);

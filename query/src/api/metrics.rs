@@ -86,6 +86,9 @@ pub(crate) struct Metric {
     services: BTreeSet<String>,
 }
 
+/// Name, type, unit, temporality, whether it only rises.
+type MetricKey = (String, String, String, Option<String>, Option<bool>);
+
 /// Lists metrics. One that is sent with two types, units or temporalities is listed twice.
 #[utoipa::path(
     get, path = "/api/v1/metrics", tag = "metrics", params(MetricsParams),
@@ -110,8 +113,7 @@ pub(crate) async fn metrics(State(state): State<ApiState>, uri: Uri) -> Result<R
     conditions.range("time", TimeRange { start: asked.start, end: asked.end });
     let columns = "name, type, unit, temporality, is_monotonic, description, service";
     let sql = format!("SELECT {columns} FROM metrics {} GROUP BY {columns}", conditions.text());
-    let mut found: BTreeMap<(String, String, String, Option<String>, Option<bool>), (String, BTreeSet<String>)> =
-        BTreeMap::new();
+    let mut found: BTreeMap<MetricKey, (String, BTreeSet<String>)> = BTreeMap::new();
     for batch in answer::rows(&session, &sql, conditions.params()).await? {
         let (name, kind, unit) = (Text::of(&batch, "name")?, Text::of(&batch, "type")?, Text::of(&batch, "unit")?);
         let (temporality, is_monotonic) = (Text::of(&batch, "temporality")?, boolean(&batch, "is_monotonic")?);

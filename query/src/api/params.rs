@@ -234,11 +234,14 @@ pub(crate) fn parse_time(text: &str, now: i64) -> Result<i64, String> {
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
         let number: i64 = text.parse().map_err(|_| expected().to_owned())?;
-        let factor = match number {
-            ..100_000_000_000 => SECOND,
-            ..100_000_000_000_000 => SECOND / 1_000,
-            ..100_000_000_000_000_000 => SECOND / 1_000_000,
-            _ => 1,
+        let factor = if number < 100_000_000_000 {
+            SECOND
+        } else if number < 100_000_000_000_000 {
+            SECOND / 1_000
+        } else if number < 100_000_000_000_000_000 {
+            SECOND / 1_000_000
+        } else {
+            1
         };
         return Ok(number.saturating_mul(factor));
     }

@@ -278,15 +278,15 @@ pub(crate) async fn search(State(state): State<ApiState>, uri: Uri) -> Result<Re
     let session = answer::session(&state, "search");
     let conditions = search.conditions()?;
     let columns: Vec<&str> = COLUMNS.iter().copied().chain(Attributes::columns(Table::Spans)).collect();
+    // Room to see that there are more, and for spans that are stored twice.
+    let asked = search.limit + search.limit / 4 + 4;
     let sql = format!(
         "SELECT {} FROM spans {} ORDER BY {} DESC, trace_id, span_id LIMIT {}",
         columns.join(", "),
         conditions.text(),
         search.order.column(),
-        // Room to see that there are more, and for spans that are stored twice.
-        search.limit + search.limit / 4 + 4,
+        asked,
     );
-    let asked = search.limit + search.limit / 4 + 4;
     let batches = answer::rows(&session, &sql, conditions.params()).await?;
     let got: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
     let mut spans: Vec<FoundSpan> = Vec::new();
@@ -370,7 +370,7 @@ impl Columns {
 
     pub(super) fn span(&mut self, row: usize) -> Result<FoundSpan, Error> {
         let mut attributes = String::new();
-        self.attributes.to_object(row, &mut attributes)?;
+        self.attributes.write_object(row, &mut attributes)?;
         let start = self.start_time.value(row);
         let status = self.status_code.or_empty(row);
         Ok(FoundSpan {

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use hopline_model::{DEFAULT_TENANT, Table};
 use http::{HeaderMap, Uri, header};
 use serde::Serialize;
@@ -152,10 +152,12 @@ pub(crate) async fn tail(State(state): State<ApiState>, headers: HeaderMap, uri:
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let lines = ["ndjson", "jsonl"].iter().any(|word| accept.contains(word));
     let follower = Follower { source: source(), filter, lines, waiting: VecDeque::new(), greeted: false };
-    let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
+    let pieces = stream::unfold(follower, |mut follower| async {
         let piece = follower.next().await?;
         Some((Ok::<_, std::convert::Infallible>(piece), follower))
-    }));
+    });
+    // Compression polls once more after the end.
+    let body = Body::from_stream(pieces.fuse());
     let content_type = if lines { NDJSON } else { EVENTS };
     // Compression would hold lines back until there are enough of them.
     let headers = [

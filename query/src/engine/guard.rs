@@ -16,7 +16,9 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
+};
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -72,7 +74,7 @@ pub(super) fn guarded(
             return Ok(Transformed::no(node));
         }
         let children = node.children().into_iter().map(|child| guard(Arc::clone(child))).collect();
-        Ok(Transformed::yes(guard(node.with_new_children(children)?)))
+        Ok(Transformed::yes(guard(replace_children_if_necessary(node, children)?)))
     })?;
     if !guarded.transformed {
         return Ok((guarded.data, state.task_ctx()));

@@ -334,7 +334,7 @@ async fn errors_say_what_to_change() {
     let parse = problem("SELECT *\nFROM spans WHERE").await;
     assert_eq!((parse.status, parse.line), (400, Some(2)), "{parse:?}");
     let column = problem("SELECT duraton FROM spans").await;
-    assert_eq!(column.hint.as_deref(), Some("did you mean spans.duration?"), "{column:?}");
+    assert_eq!(column.hint.as_deref(), Some("did you mean duration?"), "{column:?}");
     let table = problem("SELECT * FROM span").await;
     assert_eq!(
         (table.status, table.hint.as_deref()),

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use super::Error;
 
 /// Names farther from the one asked for than this are not offered.
-const DISTANCE_MAX: usize = 4;
+const DISTANCE_MAX: usize = 3;
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
@@ -54,10 +54,9 @@ fn from_client(error: &DataFusionError) -> Error {
 /// An error that several owners have: its text is all that can be taken.
 fn from_shared(error: &DataFusionError) -> Error {
     match error.find_root() {
-        DataFusionError::ArrowError(arrow, _) => match &**arrow {
-            ArrowError::DivideByZero => Error::Execution("division by zero".to_owned()),
-            other => Error::Execution(other.to_string()),
-        },
+        DataFusionError::ArrowError(arrow, _) => {
+            from_values(arrow).unwrap_or_else(|| Error::internal(arrow.to_string()))
+        }
         root @ (DataFusionError::SQL(..)
         | DataFusionError::SchemaError(..)
         | DataFusionError::Plan(_)
@@ -80,27 +79,44 @@ fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
 }
 
 fn from_arrow(error: ArrowError) -> Error {
+    if let Some(error) = from_values(&error) {
+        return error;
+    }
     match error {
         ArrowError::ExternalError(inner) => from_external(inner),
-        ArrowError::DivideByZero => Error::Execution("division by zero".to_owned()),
         ArrowError::IoError(_, e) => from_io(e),
-        ArrowError::MemoryError(message) => Error::Memory(message),
+        other => Error::Internal(Box::new(other)),
+    }
+}
+
+/// Errors that the values of rows caused, or that there are too many of them.
+fn from_values(error: &ArrowError) -> Option<Error> {
+    match error {
+        ArrowError::DivideByZero => Some(Error::Execution("division by zero".to_owned())),
+        ArrowError::MemoryError(message) => Some(Error::Memory(message.clone())),
+        ArrowError::IoError(message, e) => {
+            is_disk_full(e.kind(), message).then(|| Error::Memory("the disk for spilled rows is full".to_owned()))
+        }
         ArrowError::CastError(m)
         | ArrowError::ParseError(m)
         | ArrowError::ComputeError(m)
         | ArrowError::ArithmeticOverflow(m)
         | ArrowError::InvalidArgumentError(m)
-        | ArrowError::NotYetImplemented(m) => Error::Execution(m),
-        other => Error::Internal(Box::new(other)),
+        | ArrowError::NotYetImplemented(m) => Some(Error::Execution(m.clone())),
+        _ => None,
     }
 }
 
+fn is_disk_full(kind: std::io::ErrorKind, message: &str) -> bool {
+    // The second is how the limit of spilled bytes is told.
+    matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        || message.contains("disk space during the spilling")
+}
+
 fn from_io(error: std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Error::Memory("the disk for spilled rows is full".to_owned())
-        }
-        _ => Error::Read(Box::new(error)),
+    match is_disk_full(error.kind(), &error.to_string()) {
+        true => Error::Memory("the disk for spilled rows is full".to_owned()),
+        false => Error::Read(Box::new(error)),
     }
 }
 
@@ -152,7 +168,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
     let name = name.to_lowercase();
     let mut near: Vec<(usize, &str)> = names
         .map(|n| (distance(&name, &n.to_lowercase()), n))
-        .filter(|(d, n)| *d <= DISTANCE_MAX.min(n.len().max(name.len()) / 2) || n.replace('_', "").contains(&name))
+        .filter(|(d, n)| *d <= DISTANCE_MAX.min(n.len().max(name.len()) / 3) || n.replace('_', "").contains(&name))
         .collect();
     near.sort_unstable();
     near.dedup();

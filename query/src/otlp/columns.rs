@@ -443,7 +443,7 @@ impl Attributes {
     }
 
     /// Appends the attributes of `row` as OTLP/JSON: `[{"key","value"},…]`. Returns whether there are any.
-    pub(crate) fn to_otlp(&mut self, row: usize, out: &mut String) -> Result<bool, Error> {
+    pub(crate) fn write_otlp(&mut self, row: usize, out: &mut String) -> Result<bool, Error> {
         let mut any = false;
         out.push('[');
         self.visit(row, |key, value| {
@@ -460,7 +460,7 @@ impl Attributes {
     }
 
     /// Appends the attributes of `row` as one JSON object of value texts; of a key that came twice, the first.
-    pub(crate) fn to_object(&mut self, row: usize, out: &mut String) -> Result<(), Error> {
+    pub(crate) fn write_object(&mut self, row: usize, out: &mut String) -> Result<(), Error> {
         let mut seen: Vec<Box<str>> = Vec::new();
         out.push('{');
         self.visit(row, |key, value| {

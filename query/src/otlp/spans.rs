@@ -160,7 +160,7 @@ impl Spans {
 pub(crate) fn attributes(attributes: &mut Attributes, row: usize, out: &mut String) -> Result<(), Error> {
     let before = out.len();
     member(out, "attributes");
-    if !attributes.to_otlp(row, out)? {
+    if !attributes.write_otlp(row, out)? {
         out.truncate(before);
     }
     Ok(())

@@ -24,7 +24,8 @@ pub async fn respond(mut answer: Answer, format: Format, options: Options) -> Re
     let first = answer.stream.next().await.transpose()?;
     let encoder = Encoder::new(format, options, &answer.schema)?;
     let body = Writing { encoder, first, stream: answer.stream, ended: false };
-    let chunks = futures::stream::unfold(body, |mut body| async { Some((body.next().await?, body)) });
+    // Compression polls once more after the end.
+    let chunks = futures::stream::unfold(body, |mut body| async { Some((body.next().await?, body)) }).fuse();
     let mut response = Body::from_stream(chunks).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     Ok(response)

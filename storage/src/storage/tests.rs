@@ -177,6 +177,15 @@ fn a_full_log_refuses_as_retryable() {
     assert_eq!(ids(&bench.open()), [1, 2]);
 }
 
+/// Ends the loops of a test's threads, also when one of them panics.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn every_snapshot_has_each_row_exactly_once() {
     let bench = Bench::new(Config {
@@ -191,20 +200,22 @@ fn every_snapshot_has_each_row_exactly_once() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let _ends = Ends(&done);
             for n in 0..300 {
                 let ids: Vec<u64> = (n * 7..n * 7 + 7).collect();
                 ingest(&storage, &ids).unwrap();
                 published.store(n * 7 + 7, Ordering::SeqCst);
             }
-            done.store(true, Ordering::SeqCst);
         });
         scope.spawn(|| {
+            let _ends = Ends(&done);
             while !done.load(Ordering::SeqCst) {
                 storage.inner.flush_due().unwrap();
                 storage.flush().unwrap();
             }
         });
         scope.spawn(|| {
+            let _ends = Ends(&done);
             while !done.load(Ordering::SeqCst) {
                 storage.compact(&nothing).unwrap();
                 storage.expire().unwrap();

@@ -1,8 +1,8 @@
 // Sends known telemetry with the OpenTelemetry SDK for Node: `node send.mjs <protocol> <endpoint>`,
 // protocol one of grpc, http/protobuf, http/json. Prints the ids of what it sent as JSON.
-import { context, metrics, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
-import { logs } from "@opentelemetry/api-logs";
-import { NodeSDK, resources } from "@opentelemetry/sdk-node";
+import { context, logs, metrics, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
+import { resourceFromAttributes } from "@opentelemetry/resources";
+import { NodeSDK } from "@opentelemetry/sdk-node";
 
 const [protocol, endpoint] = process.argv.slice(2);
 process.env.OTEL_EXPORTER_OTLP_PROTOCOL = protocol;
@@ -13,7 +13,7 @@ process.env.OTEL_TRACES_EXPORTER = process.env.OTEL_LOGS_EXPORTER = process.env.
 process.env.OTEL_METRIC_EXPORT_INTERVAL = "3600000";
 
 const sdk = new NodeSDK({
-  resource: resources.resourceFromAttributes({ "service.name": "node-shop", "process.pid": 7 }),
+  resource: resourceFromAttributes({ "service.name": "node-shop", "process.pid": 7 }),
   autoDetectResources: false,
 });
 sdk.start();

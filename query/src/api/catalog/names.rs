@@ -127,12 +127,12 @@ fn own_rows(session: &Session, table: Table) -> Option<Vec<Arc<RecordBatch>>> {
 /// The different texts in a column.
 fn distinct(batch: &RecordBatch, name: &str) -> HashSet<String> {
     let Some(array) = batch.column_by_name(name) else { return HashSet::new() };
-    if let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() {
-        if let Some(values) = dictionary.values().as_string_opt::<i32>() {
-            let used: HashSet<i32> = dictionary.keys().iter().flatten().collect();
-            let used = used.into_iter().filter_map(|key| usize::try_from(key).ok());
-            return used.filter(|key| *key < values.len()).map(|key| values.value(key).to_owned()).collect();
-        }
+    if let Some(dictionary) = array.as_dictionary_opt::<Int32Type>()
+        && let Some(values) = dictionary.values().as_string_opt::<i32>()
+    {
+        let used: HashSet<i32> = dictionary.keys().iter().flatten().collect();
+        let used = used.into_iter().filter_map(|key| usize::try_from(key).ok());
+        return used.filter(|key| *key < values.len()).map(|key| values.value(key).to_owned()).collect();
     }
     match Text::from_array(array, name) {
         Ok(text) => (0..batch.num_rows()).filter_map(|row| text.get(row)).map(str::to_owned).collect(),

@@ -40,7 +40,7 @@ where
     let headers = [(header::CONTENT_TYPE, content_type), (header::VARY, "accept")];
     let first = pieces.recv().await.transpose()?.unwrap_or_default();
     let Some(second) = pieces.recv().await else { return Ok((headers, first).into_response()) };
-    let rest = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
+    let rest = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) }).fuse();
     let all = stream::iter([Ok(first), second]).chain(rest).map(|piece| piece.inspect_err(Error::log));
     Ok((headers, Body::from_stream(all)).into_response())
 }
