@@ -3,11 +3,13 @@
 //! - [`params`]: values for `$1` and `$name`;
 //! - `statement`: text to one statement that only reads, of bounded size and depth;
 //! - `rewrite`: what Hopline's SQL has beside DataFusion's, put into words that the planner knows;
+//! - `name`: names for the columns of an answer;
 //! - `plan`: those words to columns and functions;
 //! - `http`: the endpoint.
 
 pub mod http;
 pub mod params;
+pub(crate) mod name;
 pub(crate) mod plan;
 pub(crate) mod rewrite;
 pub(crate) mod statement;

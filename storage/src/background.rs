@@ -97,7 +97,7 @@ fn run(name: &'static str, every: Duration, work: Work, signal: &Signal, inner: 
     loop {
         let until = Instant::now() + every;
         let mut state = signal.state.lock();
-        while !state.stopped && !(is_flusher && state.flush) {
+        while !(state.stopped || is_flusher && state.flush) {
             if signal.changed.wait_until(&mut state, until).timed_out() {
                 break;
             }

@@ -249,10 +249,11 @@ impl Merge {
     }
 
     fn two_smallest(&self) -> Option<(usize, Option<usize>)> {
-        let (mut first, mut second): (Option<(usize, &Head)>, Option<(usize, &Head)>) = (None, None);
+        type Best<'a> = Option<(usize, &'a Head)>;
+        let (mut first, mut second): (Best<'_>, Best<'_>) = (None, None);
         for (i, head) in self.heads.iter().enumerate() {
             let Some(head) = head else { continue };
-            let before = |of: Option<(usize, &Head)>| of.is_none_or(|(_, o)| head.compare(head.row, o, o.row).is_lt());
+            let before = |of: Best<'_>| of.is_none_or(|(_, o)| head.compare(head.row, o, o.row).is_lt());
             if before(first) {
                 second = first.replace((i, head));
             } else if before(second) {
@@ -306,12 +307,15 @@ impl Merge {
     }
 }
 
+/// A row of a batch that is kept for comparison.
+type Seen = (Arc<RecordBatch>, usize);
+
 /// Finds spans that are there already. Exact duplicates have one sort key, so only rows
 /// with the current one are remembered.
 #[derive(Default)]
 struct Duplicates {
     key: Option<(u128, [String; 3])>,
-    seen: HashMap<[u8; 24], Vec<(Arc<RecordBatch>, usize)>, ahash::RandomState>,
+    seen: HashMap<[u8; 24], Vec<Seen>, ahash::RandomState>,
     removed: u64,
 }
 

@@ -177,30 +177,13 @@ impl Storage {
         let writer = folder::open(&objects, mode, clock.now_ns())?;
         let loaded = TableLog::load(&objects, &writer)?;
         let log_dir = dir.join("log");
-        let writable = (mode == Mode::ReadWrite).then_some(&*below.files);
-        if writable.is_some() {
-            std::fs::create_dir_all(&log_dir).map_err(Error::io("create", &log_dir))?;
-        }
         let recent = Recent::new(seconds(config.retry_window_s), config.retry_entries_max, metrics.clone());
-        recent.load(&log_dir)?;
-        let opened = log::open(&log_dir, loaded.log.covered, &recent, writable)?;
-        let report = opened.replay.report();
-        metrics.log_torn_bytes.inc_by(report.torn_bytes);
-        metrics.log_damaged_records.inc_by(report.damaged.len() as u64);
-        let log = (mode == Mode::ReadWrite).then(|| {
-            let (files, metrics) = (below.files.clone(), metrics.clone());
-            Log::new(log_dir.clone(), config.segment_bytes, files, metrics, opened.sealed, opened.next)
-        });
+        let files = (mode == Mode::ReadWrite).then_some(&below.files);
+        let (log, replay) = open_log(&log_dir, &config, loaded.log.covered, &recent, files, &metrics)?;
         let first_sequence = next_sequence(&objects, &writer, &loaded)?;
         let metadata = Arc::new(MetadataCache::new(objects.store().clone(), config.index_cache_bytes, &metrics));
         let trace_index = Box::new(BloomIndex::new(metadata.clone(), config.index_cache_bytes, &metrics));
-        let mut files: [Vec<Arc<DataFile>>; 3] = Default::default();
-        for file in loaded.files {
-            if let Some(list) = files.get_mut(file.table.index()) {
-                list.push(Arc::new(file));
-            }
-        }
-        let state = State { hot: Hot::new(loaded.log.covered), files: files.map(Arc::new) };
+        let state = State { hot: Hot::new(loaded.log.covered), files: by_table(loaded.files) };
         let inner = Inner {
             dir: dir.to_owned(),
             log_dir,
@@ -232,7 +215,7 @@ impl Storage {
             inner.free_log(false);
             inner.sweep()?;
         }
-        Ok((Storage { inner: Arc::new(inner) }, opened.replay))
+        Ok((Storage { inner: Arc::new(inner) }, replay))
     }
 
     /// Appends a group of records to the log with one write, and gives the position of
@@ -446,6 +429,38 @@ impl Inner {
             self.metrics.live_rows.with_label_values(labels).set(sum(|f| f.rows));
         }
     }
+}
+
+/// Opens the log; for writing, if `files` are given.
+fn open_log(
+    dir: &Path,
+    config: &Config,
+    covered: Position,
+    recent: &Recent,
+    files: Option<&Arc<dyn Files>>,
+    metrics: &Arc<Metrics>,
+) -> Result<(Option<Log>, Replay), Error> {
+    if files.is_some() {
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+    }
+    recent.load(dir)?;
+    let opened = log::open(dir, covered, recent, files.map(|f| &**f))?;
+    let report = opened.replay.report();
+    metrics.log_torn_bytes.inc_by(report.torn_bytes);
+    metrics.log_damaged_records.inc_by(report.damaged.len() as u64);
+    let (dir, bytes) = (dir.to_owned(), config.segment_bytes);
+    let log = files.map(|files| Log::new(dir, bytes, files.clone(), metrics.clone(), opened.sealed, opened.next));
+    Ok((log, opened.replay))
+}
+
+fn by_table(files: Vec<DataFile>) -> [Arc<Vec<Arc<DataFile>>>; 3] {
+    let mut tables: [Vec<Arc<DataFile>>; 3] = Default::default();
+    for file in files {
+        if let Some(list) = tables.get_mut(file.table.index()) {
+            list.push(Arc::new(file));
+        }
+    }
+    tables.map(Arc::new)
 }
 
 /// Behind every sequence that was ever given, also to files that were never committed.

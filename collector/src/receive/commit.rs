@@ -149,14 +149,15 @@ impl Work {
         if let Err(error) = synced {
             return self.fail("sync", &error, members);
         }
+        // Before the rows are published: a flush right after that takes their part of the log away, and a
+        // retry that comes after a crash must still be known.
+        let stored = records.iter().zip(&members).filter(|(_, member)| !member.failed);
+        stored.for_each(|(record, _)| self.parts.store.remember(record));
         self.show(&batches);
         self.parts.store.publish(batches, position);
         self.parts.health.set(None);
-        for (record, member) in records.iter().zip(members) {
+        for member in members {
             let answer = if member.failed { Err(ExportError::Internal) } else { Ok(()) };
-            if answer.is_ok() {
-                self.parts.store.remember(record);
-            }
             metrics::of(&self.parts.metrics.duplicates, member.signal).inc_by(member.twins.len() as u64);
             self.answer(member.ack, answer.clone());
             member.twins.into_iter().for_each(|twin| self.answer(twin, answer.clone()));

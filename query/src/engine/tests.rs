@@ -313,6 +313,24 @@ async fn a_promoted_attribute_is_its_column() {
 }
 
 #[tokio::test]
+async fn newest_first_passes_its_bound_to_the_files() {
+    let kept = Kept::new();
+    for hour in 0..6 {
+        let rows: Vec<Row> = (0..50).map(|i| Row::span(i, 1, "shop", "n", hour * 3_600 + i64::from(i), 1)).collect();
+        kept.add(Table::Spans, &rows);
+        kept.storage.flush().unwrap();
+    }
+    kept.add(Table::Spans, &spans());
+    let engine = engine_with(&kept, Config { threads: 1, ..Config::default() });
+    let query = "SELECT name, start_time, trace_id FROM spans WHERE service = 'shop' ORDER BY start_time DESC LIMIT 5";
+    let plan = ask(&engine, &format!("EXPLAIN {query}"), Params::None).await.unwrap().join("\n");
+    assert!(plan.contains("DynamicFilter") && plan.contains("dynamic_rg_pruning=eligible"), "{plan}");
+    println!("{plan}\n{}", ask(&engine, &format!("EXPLAIN ANALYZE {query}"), Params::None).await.unwrap().join("\n"));
+    let newest = ask(&engine, query, Params::None).await.unwrap();
+    assert!(newest[0].starts_with("n|2026-11-21T15:00:49Z|"), "{newest:?}");
+}
+
+#[tokio::test]
 async fn a_session_sees_one_snapshot() {
     let kept = Kept::new();
     kept.add(Table::Spans, &spans());

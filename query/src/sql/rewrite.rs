@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, UnaryOperator,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, UnaryOperator,
     Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
@@ -125,6 +125,11 @@ struct Rewrite<'a> {
 impl VisitorMut for Rewrite<'_> {
     type Break = Box<Error>;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        super::name::columns(query, is_ours);
+        ControlFlow::Continue(())
+    }
+
     // What is inside is rewritten before what is around it.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         match self.rewrite(expr) {
@@ -178,6 +183,21 @@ impl Rewrite<'_> {
     }
 }
 
+/// Whether `expr` is a function that is taken apart here.
+fn is_ours(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    name(function).is_some_and(|name| PERCENTILES.iter().any(|(p, _)| *p == name) || attribute_kind(&name).is_some())
+}
+
+/// Where the attribute function `name` looks, and the type that it gives.
+fn attribute_kind(name: &str) -> Option<(Level, As)> {
+    LEVELS.iter().find_map(|(prefix, level)| {
+        let rest = name.strip_prefix(prefix)?;
+        let (_, as_type) = TYPES.iter().find(|(suffix, _)| *suffix == rest)?;
+        Some((*level, *as_type))
+    })
+}
+
 /// The function's own name, unless it has a schema.
 fn name(function: &Function) -> Option<String> {
     match function.name.0.as_slice() {
@@ -198,12 +218,7 @@ fn arguments(function: &Function) -> Option<Vec<&Expr>> {
 /// The operator that stands for an attribute function, if `function` is one.
 fn attribute(function: &Function) -> Result<Option<Expr>, Error> {
     let Some(name) = name(function) else { return Ok(None) };
-    let found = LEVELS.iter().find_map(|(prefix, level)| {
-        let rest = name.strip_prefix(prefix)?;
-        let (_, as_type) = TYPES.iter().find(|(suffix, _)| *suffix == rest)?;
-        Some((*level, *as_type))
-    });
-    let Some((level, as_type)) = found else { return Ok(None) };
+    let Some((level, as_type)) = attribute_kind(&name) else { return Ok(None) };
     let wrong = || Error::Plan {
         message: format!("{name} takes an attribute's key, and before it the table's name where there are several"),
         hint: Some(format!("{name}('http.route'), or {name}(s, 'http.route') with FROM spans s")),

@@ -22,6 +22,9 @@ pub(crate) const TEXT_BYTES_MAX: usize = 256 << 10;
 const TOKENS_MAX: usize = 40_000;
 /// Operators of a text. `a + b + c + …` is as deep as it has operators.
 const OPERATORS_MAX: usize = 1_000;
+/// Those of them that are not words or comparisons: planning `a + b + c + …` takes time
+/// that grows with the square of their number.
+const SIGNS_MAX: usize = 250;
 /// Parentheses, subqueries and prefixes in each other.
 const DEPTH_MAX: usize = 48;
 /// Tables named by a statement, joins and unions included.
@@ -76,10 +79,11 @@ fn check_text(text: &str) -> Result<(), Error> {
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize().map_err(|e| crate::error::from_parser(&e.into()))?;
     let tokens = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_)));
-    let (mut count, mut operators, mut depth) = (0, 0, 0_usize);
+    let (mut count, mut operators, mut signs, mut depth) = (0, 0, 0, 0_usize);
     for token in tokens {
         count += 1;
         operators += usize::from(deepens(token));
+        signs += usize::from(deepens(token) && !is_logic(token));
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
@@ -91,6 +95,9 @@ fn check_text(text: &str) -> Result<(), Error> {
     }
     if count > TOKENS_MAX {
         return too_large("the list of the query's words", count, TOKENS_MAX);
+    }
+    if signs > SIGNS_MAX {
+        return too_large("the list of the query's arithmetic operators", signs, SIGNS_MAX);
     }
     if operators > OPERATORS_MAX {
         return too_large("the list of the query's operators", operators, OPERATORS_MAX);
@@ -137,6 +144,12 @@ fn deepens(token: &Token) -> bool {
         // All signs, and the rarer kinds of literal.
         _ => true,
     }
+}
+
+/// Whether an operator is a word or a comparison.
+fn is_logic(token: &Token) -> bool {
+    use Token::{Eq, Gt, GtEq, Lt, LtEq, Neq, Word};
+    matches!(token, Word(_) | Eq | Neq | Lt | LtEq | Gt | GtEq)
 }
 
 fn check_statement(statement: &Statement) -> Result<(), Error> {
