@@ -50,7 +50,7 @@ check: ## format, lints, boundaries, licences, docs
 	tests/check/boundaries.sh
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans; fi
 	$(PYTHON) tests/check/licences.py
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 
 bench: bench-micro bench-ingest ## all benchmarks (docs/performance.md tells how to read them)
 

@@ -8,7 +8,7 @@
 //! - [`source`]: a server or a folder ([`offline`]) that the commands below ask;
 //! - [`sql`], [`trace`], [`search`], [`tail`]: commands that read;
 //! - [`maintain`]: `compact`, `expire`, `verify`;
-//! - [`demo`], [`bench`]: commands that send;
+//! - [`demo`], [`mod@bench`]: commands that send;
 //! - [`render`]: tables and waterfalls on a terminal.
 
 mod bench;

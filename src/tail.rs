@@ -118,7 +118,7 @@ fn show(table: &str, row: &Value, style: Style) -> String {
             let is_error = row.get("error") == Some(&Value::Bool(true));
             let mut name = clean(&text("name")).into_owned();
             if is_error {
-                name = style.red(&format!("✗ {name} {}", clean(&text("status_message"))).trim_end());
+                name = style.red(format!("✗ {name} {}", clean(&text("status_message"))).trim_end());
             }
             let (start, took) = (clock("start_time"), pad_left(&duration(took), 10));
             format!("{start} {took} {} {name}  {}", service(&text("service")), style.dim(&text("trace_id")))

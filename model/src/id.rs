@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn hexadecimal_there_and_back() {
-        let id: TraceId = "5B8EFFF798038103D269B633813FC60C".parse().expect("valid");
+        let id: TraceId = "5B8EFFF798038103D269B633813FC60C".parse().unwrap_or_default();
         assert_eq!(id.to_string(), "5b8efff798038103d269b633813fc60c");
         assert!(!id.is_zero());
         assert!(SpanId::default().is_zero());

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things() {
-        let mut keys: Vec<_> = PROMOTED.iter().flat_map(|p| std::iter::once(p.key).chain(p.aliases.iter().copied())).collect();
+        let mut keys: Vec<_> =
+            PROMOTED.iter().flat_map(|p| std::iter::once(p.key).chain(p.aliases.iter().copied())).collect();
         let all = keys.len();
         keys.sort_unstable();
         keys.dedup();

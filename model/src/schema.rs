@@ -93,10 +93,7 @@ pub fn exemplar_fields() -> Fields {
 
 /// The fields of one quantile of a summary.
 pub fn quantile_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("quantile", DataType::Float64, false),
-        Field::new("value", DataType::Float64, false),
-    ])
+    Fields::from(vec![Field::new("quantile", DataType::Float64, false), Field::new("value", DataType::Float64, false)])
 }
 
 /// The Arrow type of a promoted column.

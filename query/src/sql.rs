@@ -8,8 +8,8 @@
 //! - `http`: the endpoint.
 
 pub mod http;
-pub mod params;
 pub(crate) mod name;
+pub mod params;
 pub(crate) mod plan;
 pub(crate) mod rewrite;
 pub(crate) mod statement;

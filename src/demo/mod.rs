@@ -5,7 +5,7 @@
 //! and `--truth` writes down what really caused what.
 //!
 //! - [`catalog`]: the functions, the hops, and which hop carries trace context.
-//! - [`world`], [`environments`], [`run`]: the simulation: events, environments, one invocation.
+//! - [`world`], [`environments`], [`mod@run`]: the simulation: events, environments, one invocation.
 //! - [`handlers`], [`sends`], [`dialect`], [`platform`]: what functions do and what instrumentations say about it.
 //! - [`station`], [`meters`], [`export`], [`play`]: the SDK and the wire.
 

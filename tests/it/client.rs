@@ -130,7 +130,8 @@ impl Grpc {
         let code = find("grpc-status").ok_or("no grpc-status")?.parse()?;
         let message = percent_decode(find("grpc-message").unwrap_or(""));
         let details = find("grpc-status-details-bin").unwrap_or("");
-        let details = base64::Engine::decode(&base64::engine::general_purpose::STANDARD_NO_PAD, details.trim_end_matches('='))?;
+        let details =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD_NO_PAD, details.trim_end_matches('='))?;
         let body = body.to_bytes();
         Ok(GrpcAnswer { code, message, details, body: body.slice(body.len().min(5)..), headers: head.headers })
     }

@@ -15,7 +15,8 @@ use crate::otlp::{hex, span_bytes, trace_id};
 use crate::server::{Options, PATIENCE, Server, binary, start, start_with, until};
 
 /// Flushes and compactions happen all the time.
-const BUSY: &str = "[storage]\nflush_rows = 60\nflush_age_s = 0\nflush_small_age_s = 0\nsegment_bytes = 8192\ncompact_files_min = 2\n";
+const BUSY: &str =
+    "[storage]\nflush_rows = 60\nflush_age_s = 0\nflush_small_age_s = 0\nsegment_bytes = 8192\ncompact_files_min = 2\n";
 
 /// How many spans each stored trace has, by trace id.
 async fn stored(server: &Server) -> BTreeMap<String, i64> {
@@ -226,10 +227,7 @@ async fn r14_a_full_disk_is_retryable_loses_nothing_and_passes() {
     assert_eq!(crate::client::post(&url, &headers, noise(acknowledged)).await.status, 503);
     assert_eq!(server.number("SELECT count(*) FROM spans").await, acknowledged as i64, "queries go on");
     std::fs::remove_file(&ballast).unwrap();
-    until("it recovers by itself", async || {
-        grpc.call(TRACES, noise(acknowledged), "identity").await.code == 0
-    })
-    .await;
+    until("it recovers by itself", async || grpc.call(TRACES, noise(acknowledged), "identity").await.code == 0).await;
     let server = server.kill_and_restart().await;
     assert_eq!(server.number("SELECT count(DISTINCT trace_id) FROM spans").await, acknowledged as i64 + 1);
     assert_eq!(server.number("SELECT count(*) FROM spans").await, acknowledged as i64 + 1);
@@ -273,7 +271,8 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
 async fn sigterm_under_load_loses_and_doubles_nothing() {
     let (mut server, _dir) = start_with(BUSY).await;
     let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let senders: Vec<_> = (0..8).map(|_| tokio::spawn(sender(server.grpc.clone(), next.clone(), stop.clone()))).collect();
+    let senders: Vec<_> =
+        (0..8).map(|_| tokio::spawn(sender(server.grpc.clone(), next.clone(), stop.clone()))).collect();
     until("load", async || next.load(Relaxed) > 100).await;
     let began = std::time::Instant::now();
     assert!(server.stop().await.success(), "{}", server.log());
@@ -304,14 +303,18 @@ async fn every_query_sees_each_row_once_while_files_are_flushed_and_merged() {
     for n in 0..400u64 {
         assert_eq!(grpc.call(TRACES, span_bytes(n, 3), "gzip").await.code, 0);
         if n % 4 == 0 {
-            let row = server.sql("SELECT count(*), count(DISTINCT trace_id), count(DISTINCT span_id) FROM spans").await.remove(0);
+            let row = server
+                .sql("SELECT count(*), count(DISTINCT trace_id), count(DISTINCT span_id) FROM spans")
+                .await
+                .remove(0);
             let traces = n as i64 + 1;
             assert_eq!((row[0].as_i64(), row[1].as_i64(), row[2].as_i64()), (Some(traces * 3), Some(traces), Some(3)));
         }
     }
     until("a compaction happened", async || {
         server.get("/metrics").await.text().lines().any(|l| {
-            l.starts_with("hopline_compaction") && l.rsplit_once(' ').is_some_and(|(_, v)| v.parse::<f64>().is_ok_and(|v| v > 0.0))
+            l.starts_with("hopline_compaction")
+                && l.rsplit_once(' ').is_some_and(|(_, v)| v.parse::<f64>().is_ok_and(|v| v > 0.0))
         })
     })
     .await;

@@ -86,7 +86,10 @@ async fn a_query_ends_at_its_deadline_and_when_its_client_leaves() {
     assert!(answer.json()["detail"].as_str().unwrap().contains("300"), "{}", answer.text());
     // A client that leaves: the running query is gone from the gauge soon, long before its deadline.
     let mut stream = tokio::net::TcpStream::connect(&server.api).await.unwrap();
-    let head = format!("POST /api/v1/sql HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{cross}", cross.len());
+    let head = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{cross}",
+        cross.len()
+    );
     tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
     until("it runs", async || server.metric("hopline_queries_running").await > 0.0).await;
     drop(stream);
@@ -131,7 +134,8 @@ async fn search_pages_through_everything_in_order() {
     for (order, limit) in [("newest", 4), ("slowest", 3)] {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
-            let path = format!("/api/v1/search?service=it&start=2026-01-01T00:00:00Z&order={order}&limit={limit}{cursor}");
+            let path =
+                format!("/api/v1/search?service=it&start=2026-01-01T00:00:00Z&order={order}&limit={limit}{cursor}");
             let answer = server.get(&path).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
             let answer = answer.json();

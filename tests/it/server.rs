@@ -65,8 +65,7 @@ impl Server {
         let _ = std::fs::remove_file(data.join("server.json"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).unwrap();
         let mut command = command(&data, &options);
-        let mut child =
-            command.stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("the binary starts");
+        let mut child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("the binary starts");
         let deadline = Instant::now() + PATIENCE;
         let addresses = loop {
             if let Ok(text) = std::fs::read(data.join("server.json")) {

@@ -2,7 +2,7 @@
 //!
 //! What a function returns is not counted against the memory budget until an operator
 //! keeps it, so `repeat('x', 1000000000)` would take the server down before any limit
-//! is asked. Each of these functions is refused a length beyond [`LENGTH_MAX`].
+//! is asked. Each of these functions is refused a length beyond a bound of its own.
 
 use std::sync::Arc;
 

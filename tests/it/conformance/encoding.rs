@@ -1,6 +1,8 @@
 //! Rows E01–E22.
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, EntityRef, KeyValue, KeyValueList, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, EntityRef, KeyValue, KeyValueList, any_value::Value,
+};
 use opentelemetry_proto::tonic::metrics::v1 as m;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use serde_json::json;
@@ -25,7 +27,8 @@ async fn e01_ids_are_hexadecimal_of_either_case() {
     assert_eq!(row[0], "abcdef0123456789");
     assert_eq!(row[1][0]["trace_id"], "5b8efff798038103d269b633813fc60c");
     assert_eq!(row[1][0]["span_id"], "eee19b7ec3c1b174");
-    let record = r#"{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19b7ec3c1b174","body":{"stringValue":"x"}}"#;
+    let record =
+        r#"{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19b7ec3c1b174","body":{"stringValue":"x"}}"#;
     assert_eq!(export(&server, "logs", JSON, logs_json(record)).await.text(), "{}");
     let row = server.sql("SELECT trace_id, span_id FROM logs").await.remove(0);
     assert_eq!(row, [json!("5b8efff798038103d269b633813fc60c"), json!("eee19b7ec3c1b174")]);
@@ -80,7 +83,8 @@ async fn e05_unknown_fields_are_ignored_at_every_depth() {
 #[tokio::test]
 async fn e06_snake_case_is_an_unknown_field() {
     let (server, _dir) = start().await;
-    let row = span_row(&server, r#""trace_state":"a=b","dropped_links_count":7"#, "trace_state, dropped_links_count").await;
+    let row =
+        span_row(&server, r#""trace_state":"a=b","dropped_links_count":7"#, "trace_state, dropped_links_count").await;
     assert_eq!(row, [json!(""), json!(0)]);
 }
 
@@ -113,7 +117,8 @@ async fn e08_doubles_of_every_form() {
     let rows = server.sql("SELECT value FROM metrics ORDER BY time").await;
     let values: Vec<_> = rows.into_iter().map(|mut r| r.remove(0)).collect();
     assert_eq!(values, [json!("NaN"), json!("Infinity"), json!("-Infinity"), json!(1.5), json!(7.0), json!(-0.25)]);
-    let histogram = r#"{"name":"h","histogram":{"dataPoints":[{"sum":"Infinity","min":"-Infinity","max":"NaN","count":1}]}}"#;
+    let histogram =
+        r#"{"name":"h","histogram":{"dataPoints":[{"sum":"Infinity","min":"-Infinity","max":"NaN","count":1}]}}"#;
     assert_eq!(export(&server, "metrics", JSON, metrics_json(histogram)).await.text(), "{}");
     let row = server.sql("SELECT sum, min, max FROM metrics WHERE name = 'h'").await.remove(0);
     assert_eq!(row, [json!("Infinity"), json!("-Infinity"), json!("NaN")]);
@@ -126,7 +131,17 @@ async fn e09_null_is_the_default_of_every_field() {
     let row = span_row(&server, members, "parent_span_id, flags, status_code").await;
     assert_eq!(row, [json!(null), json!(0), json!("UNSET")]);
     assert_eq!(export(&server, "traces", JSON, r#"{"resourceSpans":null}"#).await.text(), "{}");
-    assert_eq!(export(&server, "metrics", JSON, metrics_json(r#"{"name":"m","unit":null,"gauge":{"dataPoints":[{"asInt":null,"asDouble":2}]}}"#)).await.text(), "{}");
+    assert_eq!(
+        export(
+            &server,
+            "metrics",
+            JSON,
+            metrics_json(r#"{"name":"m","unit":null,"gauge":{"dataPoints":[{"asInt":null,"asDouble":2}]}}"#)
+        )
+        .await
+        .text(),
+        "{}"
+    );
     assert_eq!(server.sql("SELECT value, value_int FROM metrics").await[0], [json!(2.0), json!(null)]);
 }
 
@@ -146,8 +161,15 @@ fn any(value: Value) -> AnyValue {
 #[tokio::test]
 async fn e11_values_of_every_type_on_every_signal() {
     let (server, _dir) = start().await;
-    let map = KeyValueList { values: vec![attribute("x", Value::IntValue(i64::MAX)), attribute("x", Value::BoolValue(false))] };
-    let list = vec![any(Value::StringValue("s".into())), any(Value::DoubleValue(2.0)), AnyValue::default(), any(Value::KvlistValue(map))];
+    let map = KeyValueList {
+        values: vec![attribute("x", Value::IntValue(i64::MAX)), attribute("x", Value::BoolValue(false))],
+    };
+    let list = vec![
+        any(Value::StringValue("s".into())),
+        any(Value::DoubleValue(2.0)),
+        AnyValue::default(),
+        any(Value::KvlistValue(map)),
+    ];
     let attributes = vec![
         attribute("bytes", Value::BytesValue(vec![0, 255])),
         attribute("list", Value::ArrayValue(ArrayValue { values: list })),
@@ -155,7 +177,8 @@ async fn e11_values_of_every_type_on_every_signal() {
     ];
     let spans = vec![Span { attributes: attributes.clone(), ..span(1, 0) }];
     let records = vec![opentelemetry_proto::tonic::logs::v1::LogRecord { attributes: attributes.clone(), ..log("x") }];
-    let point = m::NumberDataPoint { attributes, value: Some(m::number_data_point::Value::AsInt(1)), ..Default::default() };
+    let point =
+        m::NumberDataPoint { attributes, value: Some(m::number_data_point::Value::AsInt(1)), ..Default::default() };
     let data = Some(m::metric::Data::Gauge(m::Gauge { data_points: vec![point] }));
     let metric = vec![m::Metric { name: "m".into(), data, ..Default::default() }];
     export(&server, "traces", PROTOBUF, traces("it", spans).encode_to_vec()).await;
@@ -247,7 +270,8 @@ async fn e16_duplicate_keys_are_all_kept_and_the_first_wins() {
     let row = server.sql("SELECT http_route, attr('http.route'), attr('k') FROM spans").await.remove(0);
     assert_eq!(row, [json!("/a"), json!("/a"), json!("1")]);
     let span = given_back(&server, 1).await;
-    let values: Vec<_> = span["attributes"].as_array().unwrap().iter().map(|a| a["value"]["stringValue"].clone()).collect();
+    let values: Vec<_> =
+        span["attributes"].as_array().unwrap().iter().map(|a| a["value"]["stringValue"].clone()).collect();
     assert_eq!(values, ["/a", "/b", "1", "2"]);
 }
 
@@ -276,14 +300,23 @@ async fn e17_extremes_are_bounded_and_refuse_at_most_the_item() {
     assert_eq!((&rows[3][0], &rows[4][0], &rows[5][0]), (&json!(0), &json!(-5), &json!(0)));
     let all = server.get(&format!("/api/v1/traces/{}", hex(&trace_id(1)))).await.text();
     assert!(all.contains(r#""core""#) && all.contains(&u64::MAX.to_string()) && all.contains("key9999"));
-    let answer = export(&server, "traces", PROTOBUF, traces("it", vec![Span { attributes: nested(300), ..span(2, 0) }, span(2, 1)]).encode_to_vec()).await;
+    let answer = export(
+        &server,
+        "traces",
+        PROTOBUF,
+        traces("it", vec![Span { attributes: nested(300), ..span(2, 0) }, span(2, 1)]).encode_to_vec(),
+    )
+    .await;
     assert_eq!(rejected(&answer.body).unwrap().0, 1, "too deep: only that span");
     let deep = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(200), "]}}".repeat(200));
     span_row(&server, &format!(r#""attributes":[{{"key":"deep","value":{deep}}}]"#), "1").await;
     let deep = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(50_000), "]}}".repeat(50_000));
-    let answer = export(&server, "traces", JSON, span_json(3, &format!(r#""attributes":[{{"key":"deep","value":{deep}}}]"#))).await;
+    let answer =
+        export(&server, "traces", JSON, span_json(3, &format!(r#""attributes":[{{"key":"deep","value":{deep}}}]"#)))
+            .await;
     assert!(answer.status == 200 && answer.json()["partialSuccess"]["rejectedSpans"] == "1", "{}", answer.text());
-    let negative = r#"{"traceId":"4bf92f3577b34da6000000000000aaaa","spanId":"0000000000000001","startTimeUnixNano":-5}"#;
+    let negative =
+        r#"{"traceId":"4bf92f3577b34da6000000000000aaaa","spanId":"0000000000000001","startTimeUnixNano":-5}"#;
     let answer = export(&server, "traces", JSON, spans_json(negative)).await;
     assert_eq!(answer.json()["partialSuccess"]["rejectedSpans"], "1", "{}", answer.text());
 }
@@ -295,7 +328,9 @@ async fn e18_odd_documents() {
     assert_eq!(export(&server, "traces", JSON, with_bom).await.status, 200);
     assert_eq!(export(&server, "traces", JSON, span_json(2, r#""name":"last","name":"wins""#)).await.status, 200);
     assert_eq!(server.number("SELECT count(*) FROM spans WHERE name = 'wins'").await, 1);
-    for body in [&format!("{}x", span_json(3, "")), "[]", "", "   ", "null", "\"x\"", "{\"resourceSpans\":[{\"\\ud800\":1}"] {
+    for body in
+        [&format!("{}x", span_json(3, "")), "[]", "", "   ", "null", "\"x\"", "{\"resourceSpans\":[{\"\\ud800\":1}"]
+    {
         assert_eq!(export(&server, "traces", JSON, body).await.status, 400, "{body}");
     }
     assert_eq!(export(&server, "traces", PROTOBUF, Vec::new()).await.status, 200);
@@ -330,35 +365,101 @@ async fn e19_broken_and_hostile_compression() {
 async fn e20_metrics_of_all_kinds() {
     use m::metric::Data;
     let (server, _dir) = start().await;
-    let exemplar = m::Exemplar { time_unix_nano: T, trace_id: trace_id(1), span_id: span_id(1), value: Some(m::exemplar::Value::AsInt(4)), filtered_attributes: vec![text("e", "x")] };
-    let number = |value| m::NumberDataPoint { time_unix_nano: T, start_time_unix_nano: T - 5, value: Some(value), exemplars: vec![exemplar.clone()], ..Default::default() };
+    let exemplar = m::Exemplar {
+        time_unix_nano: T,
+        trace_id: trace_id(1),
+        span_id: span_id(1),
+        value: Some(m::exemplar::Value::AsInt(4)),
+        filtered_attributes: vec![text("e", "x")],
+    };
+    let number = |value| m::NumberDataPoint {
+        time_unix_nano: T,
+        start_time_unix_nano: T - 5,
+        value: Some(value),
+        exemplars: vec![exemplar.clone()],
+        ..Default::default()
+    };
     let gone = m::NumberDataPoint { time_unix_nano: T, flags: 1, ..Default::default() };
-    let histogram = m::HistogramDataPoint { count: 3, sum: Some(4.5), bucket_counts: vec![1, 2], explicit_bounds: vec![1.0], min: Some(0.5), max: None, ..Default::default() };
+    let histogram = m::HistogramDataPoint {
+        count: 3,
+        sum: Some(4.5),
+        bucket_counts: vec![1, 2],
+        explicit_bounds: vec![1.0],
+        min: Some(0.5),
+        max: None,
+        ..Default::default()
+    };
     let buckets = m::exponential_histogram_data_point::Buckets { offset: -3, bucket_counts: vec![1, 0, u64::MAX] };
-    let exponential = m::ExponentialHistogramDataPoint { count: 9, scale: -2, zero_count: 1, zero_threshold: 0.25, positive: Some(buckets), ..Default::default() };
-    let summary = m::SummaryDataPoint { count: 2, sum: 3.0, quantile_values: vec![m::summary_data_point::ValueAtQuantile { quantile: 0.5, value: 1.5 }], ..Default::default() };
+    let exponential = m::ExponentialHistogramDataPoint {
+        count: 9,
+        scale: -2,
+        zero_count: 1,
+        zero_threshold: 0.25,
+        positive: Some(buckets),
+        ..Default::default()
+    };
+    let summary = m::SummaryDataPoint {
+        count: 2,
+        sum: 3.0,
+        quantile_values: vec![m::summary_data_point::ValueAtQuantile { quantile: 0.5, value: 1.5 }],
+        ..Default::default()
+    };
     let data = [
-        ("gauge", Data::Gauge(m::Gauge { data_points: vec![number(m::number_data_point::Value::AsDouble(1.5)), gone] })),
-        ("sum", Data::Sum(m::Sum { data_points: vec![number(m::number_data_point::Value::AsInt(i64::MAX))], aggregation_temporality: 1, is_monotonic: true })),
+        (
+            "gauge",
+            Data::Gauge(m::Gauge { data_points: vec![number(m::number_data_point::Value::AsDouble(1.5)), gone] }),
+        ),
+        (
+            "sum",
+            Data::Sum(m::Sum {
+                data_points: vec![number(m::number_data_point::Value::AsInt(i64::MAX))],
+                aggregation_temporality: 1,
+                is_monotonic: true,
+            }),
+        ),
         ("histogram", Data::Histogram(m::Histogram { data_points: vec![histogram], aggregation_temporality: 2 })),
-        ("exponential_histogram", Data::ExponentialHistogram(m::ExponentialHistogram { data_points: vec![exponential, m::ExponentialHistogramDataPoint::default()], aggregation_temporality: 1 })),
+        (
+            "exponential_histogram",
+            Data::ExponentialHistogram(m::ExponentialHistogram {
+                data_points: vec![exponential, m::ExponentialHistogramDataPoint::default()],
+                aggregation_temporality: 1,
+            }),
+        ),
         ("summary", Data::Summary(m::Summary { data_points: vec![summary] })),
     ];
-    let list = data.into_iter().map(|(name, data)| m::Metric { name: name.into(), unit: "By".into(), description: "d".into(), metadata: vec![text("m", "d")], data: Some(data) });
+    let list = data.into_iter().map(|(name, data)| m::Metric {
+        name: name.into(),
+        unit: "By".into(),
+        description: "d".into(),
+        metadata: vec![text("m", "d")],
+        data: Some(data),
+    });
     let answer = export(&server, "metrics", PROTOBUF, metrics("it", list.collect()).encode_to_vec()).await;
     assert_eq!((answer.status, answer.body.len()), (200, 0));
-    let one = async |columns: &str, name: &str| server.sql(&format!("SELECT {columns} FROM metrics WHERE name = '{name}' ORDER BY flags, count DESC")).await;
-    assert_eq!(one("type, value, flags, unit, description", "gauge").await[0], [json!("gauge"), json!(1.5), json!(0), json!("By"), json!("d")]);
+    let one = async |columns: &str, name: &str| {
+        server.sql(&format!("SELECT {columns} FROM metrics WHERE name = '{name}' ORDER BY flags, count DESC")).await
+    };
+    assert_eq!(
+        one("type, value, flags, unit, description", "gauge").await[0],
+        [json!("gauge"), json!(1.5), json!(0), json!("By"), json!("d")]
+    );
     assert_eq!(one("value, flags", "gauge").await[1], [json!(null), json!(1)]);
     let sum = one("value_int, temporality, is_monotonic, exemplars", "sum").await.remove(0);
     assert_eq!(sum[..3], [json!(i64::MAX), json!("delta"), json!(true)]);
     assert_eq!((&sum[3][0]["value_int"], &sum[3][0]["trace_id"]), (&json!(4), &json!(hex(&trace_id(1)))));
     let row = one("count, sum, min, max, bucket_counts, explicit_bounds, temporality", "histogram").await.remove(0);
     assert_eq!(row, [json!(3), json!(4.5), json!(0.5), json!(null), json!([1, 2]), json!([1.0]), json!("cumulative")]);
-    let rows = one("count, scale, zero_count, zero_threshold, positive_offset, positive_bucket_counts", "exponential_histogram").await;
+    let rows = one(
+        "count, scale, zero_count, zero_threshold, positive_offset, positive_bucket_counts",
+        "exponential_histogram",
+    )
+    .await;
     assert_eq!(rows[0], [json!(9), json!(-2), json!(1), json!(0.25), json!(-3), json!([1, 0, u64::MAX])]);
     assert_eq!(rows[1][..4], [json!(0), json!(0), json!(0), json!(0.0)]);
-    assert_eq!(one("count, sum, quantiles", "summary").await[0], [json!(2), json!(3.0), json!([{"quantile": 0.5, "value": 1.5}])]);
+    assert_eq!(
+        one("count, sum, quantiles", "summary").await[0],
+        [json!(2), json!(3.0), json!([{"quantile": 0.5, "value": 1.5}])]
+    );
 }
 
 #[tokio::test]
@@ -369,7 +470,9 @@ async fn e21_log_records_of_every_shape() {
         T + 1
     );
     assert_eq!(export(&server, "logs", JSON, logs_json(&records)).await.text(), "{}");
-    let rows = server.sql("SELECT event_name, body, body_is_json, time_is_observed, time = observed_time FROM logs ORDER BY time").await;
+    let rows = server
+        .sql("SELECT event_name, body, body_is_json, time_is_observed, time = observed_time FROM logs ORDER BY time")
+        .await;
     assert_eq!(rows[0], [json!("device.boot"), json!(null), json!(false), json!(true), json!(true)]);
     assert_eq!(rows[1][..4], [json!(""), json!(r#"{"a":1}"#), json!(true), json!(false)]);
 }
@@ -394,7 +497,12 @@ async fn e22_schema_urls_and_entity_references_are_kept() {
 #[tokio::test]
 async fn events_come_back_as_they_were_sent() {
     let (server, _dir) = start().await;
-    let event = Event { time_unix_nano: T + 7, name: "exception".into(), attributes: vec![text("exception.type", "E")], dropped_attributes_count: 3 };
+    let event = Event {
+        time_unix_nano: T + 7,
+        name: "exception".into(),
+        attributes: vec![text("exception.type", "E")],
+        dropped_attributes_count: 3,
+    };
     let spans = vec![Span { events: vec![event], dropped_events_count: 2, ..span(1, 0) }];
     export(&server, "traces", PROTOBUF, traces("it", spans).encode_to_vec()).await;
     let span = given_back(&server, 1).await;

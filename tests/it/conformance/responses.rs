@@ -104,7 +104,7 @@ async fn r07_what_cannot_be_decoded_is_a_bad_request() {
         assert!(answer.json()["details"][0]["@type"].as_str().unwrap().ends_with("BadRequest"), "{}", answer.text());
     }
     let answer = Grpc::connect(&server.grpc).await.call(TRACES, truncated, "gzip").await;
-    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(answer.code == 3 && !answer.message.is_empty(), "{answer:?}");
     assert_eq!(count(&server, "spans").await, 0);
 }
 
@@ -156,7 +156,8 @@ async fn fill(server: &Server) -> Vec<tokio::net::TcpStream> {
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = tokio::net::TcpStream::connect(&server.http).await.unwrap();
-        let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: 60000\r\n\r\n");
+        let head =
+            format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: 60000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&[0; 100]).await.unwrap();
         held.push(stream);
@@ -175,7 +176,7 @@ async fn r11_overload_is_retryable_and_passes() {
         export(&server, "traces", PROTOBUF, span_bytes(1, 400)).await.status == 503
     })
     .await;
-    let answer = export(&server, "logs", JSON, logs_json(&"{},".repeat(10000).trim_end_matches(','))).await;
+    let answer = export(&server, "logs", JSON, logs_json("{},".repeat(10000).trim_end_matches(','))).await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|s| s >= 1), "{:?}", answer.headers);
     let answer = grpc.call(TRACES, span_bytes(2, 400), "identity").await;
@@ -237,7 +238,12 @@ async fn r16_a_retried_request_is_stored_once() {
     for _ in 0..3 {
         assert_eq!(grpc.call(TRACES, body.clone(), "gzip").await.code, 0);
         assert_eq!(export(&server, "logs", PROTOBUF, log_bytes("once")).await.status, 200);
-        assert_eq!(export(&server, "metrics", JSON, metrics_json(r#"{"name":"m","gauge":{"dataPoints":[{"asInt":1}]}}"#)).await.status, 200);
+        assert_eq!(
+            export(&server, "metrics", JSON, metrics_json(r#"{"name":"m","gauge":{"dataPoints":[{"asInt":1}]}}"#))
+                .await
+                .status,
+            200
+        );
     }
     let calls = (0..20).map(|_| {
         let (grpc, body) = (grpc.clone(), span_bytes(2, 7));
@@ -262,7 +268,10 @@ async fn r17_a_client_that_leaves_in_the_middle_leaves_nothing() {
     for _ in 0..50 {
         let mut stream = tokio::net::TcpStream::connect(&server.http).await.unwrap();
         let body = span_bytes(1, 50);
-        let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body[..body.len() - 1]).await.unwrap();
     }

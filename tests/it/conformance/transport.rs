@@ -208,7 +208,9 @@ async fn t15_concurrent_calls_on_one_connection_and_keep_alive() {
     let body = span_json(500, "");
     let more = span_json(501, "");
     let head = |close: &str, length: usize| {
-        format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON}\r\n{close}content-length: {length}\r\n\r\n")
+        format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON}\r\n{close}content-length: {length}\r\n\r\n"
+        )
     };
     let both = [head("", body.len()), body, head("connection: close\r\n", more.len()), more].concat();
     let answer = raw(&server.http, both.as_bytes()).await;

@@ -41,8 +41,8 @@ fn check(letters: &str, columns: &[ArrayRef], target: Target, expected: &[&str])
 #[test]
 fn one_map() {
     let map = strings(&[&[("a", "x"), ("k", "1")], &[], &[("kk", "no")], &[("k", "first"), ("k", "second")]]);
-    check("s", &[map.clone()], Target::Text, &["1", "-", "-", "first"]);
-    check("s", &[map.clone()], Target::Int, &["1", "-", "-", "-"]);
+    check("s", std::slice::from_ref(&map), Target::Text, &["1", "-", "-", "first"]);
+    check("s", std::slice::from_ref(&map), Target::Int, &["1", "-", "-", "-"]);
     check("s", &[map.slice(2, 2)], Target::Text, &["-", "first"]);
 }
 
