@@ -142,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_every_key() {
+        let text = include_str!("../../docs/attributes.md");
+        for p in PROMOTED {
+            for word in [p.key, p.column].iter().chain(p.aliases) {
+                assert!(text.contains(&format!("`{word}`")), "{word} is not in docs/attributes.md");
+            }
+        }
+    }
+
+    #[test]
     fn no_key_means_two_things() {
         let mut keys: Vec<_> =
             PROMOTED.iter().flat_map(|p| std::iter::once(p.key).chain(p.aliases.iter().copied())).collect();
