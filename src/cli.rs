@@ -60,8 +60,9 @@ enum Command {
     /// Merge small files of a stopped data folder
     Compact(maintain::Args),
     /// Delete what is older, or more, than a stopped data folder shall keep
-    Expire(maintain::Args),
-    /// Read everything in a stopped data folder back and check it (exit code 3: damage was found)
+    Expire(maintain::ExpireArgs),
+    /// Read everything in a stopped data folder back and check it
+    #[command(after_help = maintain::VERIFY_HELP)]
     Verify(maintain::Args),
     /// Check or print the settings
     #[command(subcommand)]

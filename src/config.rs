@@ -178,8 +178,8 @@ impl std::error::Error for Problems {}
 
 /// Reads all sources and checks the outcome.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, Problems> {
-    let loaded = sources::read(sources)?;
-    let problems = loaded.check();
+    let (loaded, mut problems) = sources::read(sources);
+    problems.extend(loaded.check());
     if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
 }
 
@@ -199,9 +199,9 @@ impl Loaded {
         let Config { data, collector, storage, query, log, telemetry, .. } = &self.config;
         let mut found = Vec::new();
         found.extend(check_data(data).err());
-        found.extend(collector.validate().err().map(|e| e.to_string()));
-        found.extend(storage.validate().err().map(|e| e.to_string()));
-        found.extend(query.validate().err().map(|e| e.to_string()));
+        found.extend(all_problems(collector, |c| c.validate().map_err(|e| (e.key, e.to_string()))));
+        found.extend(storage.problems().iter().map(ToString::to_string));
+        found.extend(all_problems(query, |c| c.validate().map_err(|e| (e.key, e.to_string()))));
         found.extend(check_level(&log.level).err());
         found.extend(check_endpoint(&telemetry.otlp_endpoint).err());
         found.into_iter().map(|message| self.locate(message)).collect()
@@ -212,6 +212,34 @@ impl Loaded {
         let key = message.split([' ', '=']).next().unwrap_or_default();
         Problem { place: self.origins.get(key).cloned(), message }
     }
+}
+
+/// Everything that is wrong with a section whose check stops at the first thing: what it has
+/// named is set to its default, and the rest is checked again.
+fn all_problems<T>(section: &T, check: impl Fn(&T) -> Result<(), (&'static str, String)>) -> Vec<String>
+where
+    T: Default + Serialize + serde::de::DeserializeOwned,
+{
+    let (table, defaults) = (toml::Table::try_from(section), toml::Table::try_from(T::default()));
+    let mut named = Vec::new();
+    let mut found = Vec::new();
+    let (Ok(mut table), Ok(defaults)) = (table, defaults) else {
+        return check(section).err().map(|(_, message)| message).into_iter().collect();
+    };
+    // The limit of one may depend on another: a key that is named again ends the search.
+    while let Ok(section) = T::deserialize(table.clone())
+        && let Err((key, message)) = check(&section)
+        && !named.contains(&key)
+    {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        match defaults.get(name) {
+            Some(default) => drop(table.insert(name.to_owned(), default.clone())),
+            None => drop(table.remove(name)),
+        }
+        named.push(key);
+        found.push(message);
+    }
+    found
 }
 
 /// A folder that this version can use.

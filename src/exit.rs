@@ -42,6 +42,10 @@ impl std::fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
+fn is_no_data_folder(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(hopline_storage::Error::NotADataFolder { .. }))
+}
+
 /// Says on standard error what went wrong, and gives the code to end with.
 pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     let error = match result {
@@ -55,6 +59,7 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     let code = match error.chain().find_map(|e| e.downcast_ref::<Exit>()) {
         Some(exit) => exit.code,
         None if error.chain().any(|e| e.is::<Problems>()) => USAGE,
+        None if error.chain().any(is_no_data_folder) => NOT_FOUND,
         None => FAILURE,
     };
     let prefix = crate::render::Style::stderr().red("error:");

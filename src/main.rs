@@ -6,7 +6,7 @@
 //! - [`serve`]: the server, a list of parts that start and stop; [`server_file`]: where it can be found;
 //! - [`telemetry`]: the server's own log and spans;
 //! - [`source`]: a server or a folder ([`offline`]) that the commands below ask;
-//! - [`sql`], [`trace`], [`search`], [`tail`]: commands that read;
+//! - [`sql`], [`trace`], [`search`], [`tail`]: commands that read; [`flags`]: values they take;
 //! - [`maintain`]: `compact`, `expire`, `verify`;
 //! - [`demo`], [`mod@bench`]: commands that send;
 //! - [`render`]: tables and waterfalls on a terminal.
@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod flags;
 mod maintain;
 mod offline;
 mod render;

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use axum::Router;
 use hopline_query::Engine;
 use hopline_query::api::ApiState;
-use hopline_storage::{Mode, Replay, Storage, SystemClock};
+use hopline_storage::{Mode, Replay, Storage, SystemClock, is_data_folder};
 use prometheus::Registry;
 
 use crate::config::Loaded;
@@ -66,16 +66,18 @@ pub(crate) async fn open(loaded: &Loaded, mode: Mode, registry: Registry) -> any
     Ok(storage)
 }
 
-/// Opens the folder `dir`, which must be there: a typing error must not make an empty one.
+/// Opens the folder `dir`, which must be a data folder: a typing error must not make an empty one.
 pub(crate) fn open_storage(
     dir: &Path,
     config: hopline_storage::Config,
     mode: Mode,
     registry: &Registry,
 ) -> anyhow::Result<(Storage, Replay)> {
-    if !dir.is_dir() {
+    if !dir.exists() {
         return Err(Exit::not_found(format!("there is no data folder {}", dir.display())).into());
     }
+    // Opened for reading, a folder that is no data folder is refused, and why is said.
+    let mode = if is_data_folder(dir) { mode } else { Mode::ReadOnly };
     Storage::open(dir, config, mode, Arc::new(SystemClock), registry)
         .with_context(|| format!("open the data folder {}", dir.display()))
 }

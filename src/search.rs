@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::flags;
 use crate::render::table::{self, Column};
 use crate::render::{self, Style};
 use crate::source::{Source, SourceArgs, parameter};
@@ -43,10 +44,10 @@ pub(crate) struct Args {
     #[arg(long, ignore_case = true, value_parser = ["unset", "ok", "error"])]
     status: Option<String>,
     /// Spans that took at least this long
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
     min_duration: Option<String>,
     /// Spans that took at most this long
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
     max_duration: Option<String>,
     /// Condition on an attribute: key=value, key!=value, key>1, key>=1, key<1, key<=1, key (it is there), !key (it is not); repeatable
     #[arg(long, value_name = "CONDITION")]
@@ -55,10 +56,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CONDITION")]
     resource_attr: Vec<String>,
     /// Spans that started then or later
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = flags::time)]
     start: Option<String>,
     /// Spans that started earlier
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = flags::time)]
     end: Option<String>,
     /// What comes first
     #[arg(long, value_parser = ["newest", "slowest"], default_value = "newest")]
@@ -182,6 +183,9 @@ mod tests {
         let expected = "kind=SERVER&start=-1h&service=a%20b&service=c&attr=n%3E%3D5&order=newest";
         assert_eq!(args.parameters().join("&"), expected);
         assert!(Cli::try_parse_from(["x", "--kind", "nonsense"]).is_err());
+        let error = Cli::try_parse_from(["x", "--min-duration", "soon"]).err().unwrap().to_string();
+        assert!(error.contains("'soon' for '--min-duration <DURATION>'") && error.contains("such as 10ms"), "{error}");
+        assert!(Cli::try_parse_from(["x", "--end", "yesterday"]).is_err());
     }
 
     #[test]

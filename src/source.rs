@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::config::{Loaded, Sources};
 use crate::exit::Exit;
+use crate::flags;
 use crate::offline;
 use crate::server_file::ServerFile;
 
@@ -113,6 +114,7 @@ impl Source {
             Source::Server(server) => server.base.as_str(),
             Source::Folder(..) => "",
         };
+        let is_get = method == Method::GET;
         let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
         for (name, value) in headers {
             request = request.header(name, *value);
@@ -123,7 +125,14 @@ impl Source {
             // A router cannot fail: it answers.
             Source::Folder(_, service) => service.call(request).await.unwrap_or_else(|never| match never {}),
         };
-        if answer.status().is_success() { Ok(answer) } else { Err(refused(answer).await) }
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            // A parameter that is wrong comes from a flag that is; SQL that is wrong is an answer.
+            StatusCode::BAD_REQUEST if is_get => {
+                Err(Exit::usage(flags::refused(&refused(answer).await.to_string())).into())
+            }
+            _ => Err(refused(answer).await),
+        }
     }
 }
 

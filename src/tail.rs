@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::exit::Exit;
+use crate::flags;
 use crate::render::{Style, clean, cut, duration, pad, pad_left, width};
 use crate::source::{self, Source, SourceArgs, parameter};
 use crate::sql;
@@ -44,10 +45,10 @@ pub(crate) struct Args {
     #[arg(long, ignore_case = true, value_parser = ["unset", "ok", "error"])]
     status: Option<String>,
     /// Spans that took at least this long: 10ms, 1.5s
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
     min_duration: Option<String>,
     /// Log records at least this severe: TRACE, DEBUG, INFO, WARN, ERROR, FATAL, or 1 to 24
-    #[arg(long, value_name = "SEVERITY")]
+    #[arg(long, value_name = "SEVERITY", value_parser = flags::severity)]
     severity_min: Option<String>,
     /// Log records whose body contains this text
     #[arg(long)]

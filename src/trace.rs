@@ -22,12 +22,17 @@ Marks: ✗ error, ❄ cold start, → sends a message, ← receives one, ◌ par
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Trace id: 32 hexadecimal digits
+    #[arg(value_parser = trace_id)]
     id: TraceId,
     /// Print the trace as OTLP JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     source: SourceArgs,
+}
+
+fn trace_id(text: &str) -> Result<TraceId, String> {
+    text.parse().map_err(|error| format!("{error}; 32 hexadecimal digits are expected"))
 }
 
 /// Shows the trace.

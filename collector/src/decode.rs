@@ -166,6 +166,7 @@ pub struct Decoder {
     metrics: Metrics,
     // Bytes of the requests since the last `finish`.
     body_bytes: usize,
+    received_at: u64,
 }
 
 impl Default for Decoder {
@@ -177,7 +178,13 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder with nothing in it.
     pub fn new() -> Self {
-        Decoder { spans: Spans::new(), logs: Logs::new(), metrics: Metrics::new(), body_bytes: 0 }
+        Decoder { spans: Spans::new(), logs: Logs::new(), metrics: Metrics::new(), body_bytes: 0, received_at: 0 }
+    }
+
+    /// When what is pushed from now on was received, in nanoseconds since 1970: the time of
+    /// log records that have neither a time nor an observed one. Without it, theirs is 0.
+    pub fn set_received_at(&mut self, ns: i64) {
+        self.received_at = u64::try_from(ns).unwrap_or(0);
     }
 
     /// Appends the items of one request that [`check`] would not refuse. On an error
@@ -187,7 +194,10 @@ impl Decoder {
         let crowded = self.body_bytes > ROOMY_BYTES;
         match signal {
             Signal::Traces => push(&mut self.spans, tenant, body, crowded),
-            Signal::Logs => push(&mut self.logs, tenant, body, crowded),
+            Signal::Logs => {
+                self.logs.received_at = self.received_at;
+                push(&mut self.logs, tenant, body, crowded)
+            }
             Signal::Metrics => push(&mut self.metrics, tenant, body, crowded),
         }
     }

@@ -167,6 +167,7 @@ fn span_fields() -> Vec<Field> {
 fn log_fields() -> Vec<Field> {
     vec![
         // The record's own time, or the observed time where it has none: then time_is_observed.
+        // Where there is no observed time either, it is the time the record was received.
         time("time"),
         Field::new("time_is_observed", DataType::Boolean, false),
         optional("observed_time", time_type()),

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::known::{self, Kind, Known};
 use super::nearest::nearest;
-use super::{Config, Loaded, Origin, Problem, Problems};
+use super::{Config, Loaded, Origin, Problem};
 
 /// The file that is read when it is there and no other is named.
 const DEFAULT_FILE: &str = "hopline.toml";
@@ -66,8 +66,9 @@ struct Setting {
     origin: Origin,
 }
 
-/// Reads all sources. Fails with everything that is wrong with keys and types.
-pub(super) fn read(sources: &Sources) -> Result<Loaded, Problems> {
+/// Reads all sources. Gives the outcome of what can be read, and everything that is wrong with
+/// keys and types.
+pub(super) fn read(sources: &Sources) -> (Loaded, Vec<Problem>) {
     let known = known::keys::<Config>();
     let mut reader = Reader { known: &known, settings: Vec::new(), problems: Vec::new() };
     let file = reader.file(sources.file.as_deref());
@@ -91,13 +92,11 @@ pub(super) fn read(sources: &Sources) -> Result<Loaded, Problems> {
             Err(message) => problems.push(Problem { place: Some(origin), message }),
         }
     }
-    if !problems.is_empty() {
-        return Err(Problems(problems));
-    }
-    match Config::deserialize(table) {
-        Ok(config) => Ok(Loaded { config, origins, file }),
-        Err(error) => Err(Problems(vec![Problem { place: None, message: error.message().to_owned() }])),
-    }
+    let config = Config::deserialize(table).unwrap_or_else(|error| {
+        problems.push(Problem { place: None, message: error.message().to_owned() });
+        Config::default()
+    });
+    (Loaded { config, origins, file }, problems)
 }
 
 struct Reader<'a> {
@@ -125,9 +124,13 @@ impl Reader<'_> {
     fn file(&mut self, named: Option<&Path>) -> Option<PathBuf> {
         let path = match named {
             Some(path) => path.to_path_buf(),
-            None if Path::new(DEFAULT_FILE).is_file() => PathBuf::from(DEFAULT_FILE),
+            None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
             None => return None,
         };
+        if path.is_dir() {
+            self.refuse(None, format!("{} is a folder, not a file with settings", path.display()));
+            return None;
+        }
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {

@@ -114,6 +114,29 @@ fn what_types_cannot_check_is_checked() {
 }
 
 #[test]
+fn all_range_errors_of_all_sections_are_found_at_once() {
+    let toml = "[collector]\nmax_connections = 0\nidle_timeout_ms = 0\n[storage]\nsegment_bytes = 1\nzstd_level = 99
+        [query]\nrows_max = 0\nconcurrent_max = 0\n[log]\nlevel = 5";
+    let found = errors(toml, "");
+    let keys = ["log.level", "collector.idle_timeout_ms", "collector.max_connections", "storage.segment_bytes"];
+    let keys = keys.into_iter().chain(["storage.zstd_level", "query.concurrent_max", "query.rows_max"]);
+    for (problem, key) in found.iter().zip(keys.clone()) {
+        assert!(problem.contains(&format!(": {key} = ")), "{found:?}");
+    }
+    assert_eq!(found.len(), keys.count(), "{found:?}");
+    // The limit of the second follows from the first, which is too large itself: that is one thing, not two.
+    let found = errors("[collector]\nmax_request_bytes = 999999999", "");
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_folder_is_no_file_with_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = load(&Sources { file: Some(dir.path().into()), ..Sources::default() }).err().unwrap().to_string();
+    assert!(error.ends_with("is a folder, not a file with settings"), "{error}");
+}
+
+#[test]
 fn what_is_no_toml_is_refused_with_its_line() {
     let found = errors("data = 'x'\n[log\n", "");
     assert!(found[0].starts_with("hopline.toml:2: "), "{found:?}");

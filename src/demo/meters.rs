@@ -20,6 +20,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use tokio::runtime::Handle;
 
+use super::export::persistently;
 use super::station::sdk_resource;
 use super::words::{Attributes, Measure, Nanos};
 
@@ -115,7 +116,7 @@ impl PushMetricExporter for Outlet {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         match &self.live {
             // The reader has a thread of its own, where waiting is no harm.
-            Some((exporter, runtime)) => runtime.block_on(exporter.export(metrics)),
+            Some((exporter, runtime)) => runtime.block_on(persistently(|| exporter.export(metrics))),
             None => {
                 let period = *self.period.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::exit::Exit;
 use catalog::Style;
 use play::{Player, now, sleep_until};
 use words::{Fact, MS, Nanos, SECOND};
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
     /// Orders a second, when played live
-    #[arg(long, value_name = "ORDERS", default_value_t = 2.0, conflicts_with = "from")]
+    #[arg(long, value_name = "ORDERS", default_value = "2", conflicts_with = "from", value_parser = rate)]
     pub(crate) rate: f64,
     /// How long orders come in, when played live: 90s, 10m
     #[arg(long = "for", value_name = "DURATION", default_value = "60s", conflicts_with = "from")]
@@ -62,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, default_value = "now", requires = "from")]
     pub(crate) to: String,
     /// Orders in all [default: what --rate and --for make, or 1000 in the past]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) orders: Option<u64>,
     /// Writes what really happened, a JSON object a line: invocations, sends, edges
     #[arg(long, value_name = "FILE")]
@@ -125,27 +126,35 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn options(args: &Args, now: Nanos) -> anyhow::Result<Options> {
-    let wrong = |what: &'static str| move |text: String| anyhow::anyhow!("{what}: {text}");
+    let wrong = |flag: &'static str| move |text: String| Exit::usage(format!("{flag}: {text}"));
     let (start, end, orders, patience, schedule);
     if let Some(from) = &args.from {
         start = when::instant(from, now).map_err(wrong("--from"))?;
         let to = when::instant(&args.to, now).map_err(wrong("--to"))?;
-        anyhow::ensure!(start < to, "--from must be before --to");
+        if start >= to {
+            let text = format!("--from {from} is not before --to {}: there is no time to fill", args.to);
+            return Err(Exit::usage(text).into());
+        }
         // The last orders need a few minutes to go through.
         end = if to - start > 1_800 * SECOND { to - 300 * SECOND } else { to };
         (orders, patience, schedule) = (args.orders.unwrap_or(1_000), 30 * SECOND, 3_600 * SECOND);
     } else {
-        anyhow::ensure!(args.rate.is_finite() && args.rate > 0.0, "--rate must be more than 0");
         let length = when::duration(&args.length).map_err(wrong("--for"))?;
         let planned = (args.rate * length as f64 / 1e9).ceil() as u64;
         orders = args.orders.unwrap_or(planned.max(1));
         start = now + 200 * MS;
-        end = start + (orders as f64 / args.rate * 1e9) as Nanos;
+        end = start.saturating_add((orders as f64 / args.rate * 1e9) as Nanos);
         (patience, schedule) = (3 * SECOND, 20 * SECOND);
     }
     // Six digits are easy to repeat, and seldom come twice.
     let seed = args.seed.unwrap_or_else(|| random::mix(now as u64) % 1_000_000);
     Ok(Options { seed, style: args.style, start, end, orders, patience, schedule })
+}
+
+/// Orders a second.
+fn rate(text: &str) -> Result<f64, String> {
+    let expected = || "a number of orders a second from 0.001 to 10000 is expected, such as 2 or 0.5".to_owned();
+    text.parse().ok().filter(|rate| (0.001..=10_000.0).contains(rate)).ok_or_else(expected)
 }
 
 /// The file of true facts.

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::export::Exporters;
+use super::export::{Exporters, persistently};
 use super::meters::Meters;
 use super::platform;
 use super::station::{Record, Station};
@@ -38,7 +38,9 @@ pub(crate) struct Totals {
     pub(crate) logs: AtomicU64,
     /// Exports of metrics in them.
     pub(crate) metrics: AtomicU64,
-    /// Spans, records and exports of metrics that were given up.
+    /// Exports that were given up.
+    pub(crate) failed: AtomicU64,
+    /// Spans, records and exports of metrics in them.
     pub(crate) lost: AtomicU64,
     /// What the first refusal said.
     pub(crate) first_error: Mutex<Option<String>>,
@@ -183,12 +185,12 @@ impl Parcel {
     async fn send(self, totals: &Totals) {
         for (exporter, spans) in self.spans {
             let count = spans.len() as u64;
-            totals.count(&totals.spans, count, text(exporter.export(spans).await));
+            totals.count(&totals.spans, count, text(persistently(|| exporter.export(spans.clone())).await));
         }
         for (exporter, records) in self.logs {
             let count = records.len() as u64;
             let batch: Vec<_> = records.iter().map(|(record, scope)| (record, scope)).collect();
-            totals.count(&totals.logs, count, text(exporter.export(LogBatch::new(&batch)).await));
+            totals.count(&totals.logs, count, text(persistently(|| exporter.export(LogBatch::new(&batch))).await));
         }
         if let Some((meters, measures, from, to)) = self.metrics {
             let recorded = tokio::task::spawn_blocking(move || meters.flush(&measures, from, to)).await;
@@ -215,6 +217,7 @@ impl Totals {
                 sent.fetch_add(items, Ordering::Relaxed);
             }
             Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 self.lost.fetch_add(items, Ordering::Relaxed);
                 self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
@@ -233,7 +236,8 @@ impl Totals {
         let lost = get(&self.lost);
         if lost > 0 {
             let error = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
-            writeln!(out, "not accepted: {lost} items; the first refusal said: {error}")?;
+            let failed = get(&self.failed);
+            writeln!(out, "{failed} exports with {lost} items failed; the first one said: {error}")?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use hopline_ui::StartPage;
 use http::{HeaderValue, StatusCode, header};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -217,38 +218,10 @@ fn problem(status: StatusCode, detail: &str) -> Response {
 }
 
 async fn home(State(shared): State<Arc<Shared>>) -> Response {
-    let (word, _) = shared.readiness();
-    let otlp = shared.otlp.get().map_or_else(String::new, |(grpc, http)| {
-        format!("<p>OTLP is taken on <code>{grpc}</code> (gRPC) and <code>{http}</code> (HTTP).</p>")
-    });
-    let page = HOME.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{status}", word).replace("{otlp}", &otlp);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+    let (status, _) = shared.readiness();
+    let page = StartPage { version: env!("CARGO_PKG_VERSION"), status, otlp: shared.otlp.get().copied() };
+    ([(header::CONTENT_SECURITY_POLICY, hopline_ui::CONTENT_SECURITY_POLICY)], Html(page.render())).into_response()
 }
-
-const HOME: &str = r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Hopline</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; color: #222; background: #fff }
-code { background: #f0f0f0; padding: .1em .3em; border-radius: 3px }
-@media (prefers-color-scheme: dark) { body { color: #ddd; background: #111 } code { background: #222 } a { color: #8ab4ff } }
-</style>
-<h1>Hopline {version}</h1>
-<p>This server keeps OpenTelemetry traces, logs and metrics, and answers questions about them. It is <b>{status}</b>.</p>
-{otlp}
-<p>This version has no web interface yet. What there is:</p>
-<ul>
-<li>the API under <code>/api/v1</code>: <a href="/api/v1/openapi.json">its description</a>,
-<a href="/api/v1/services">services</a>, <a href="/api/v1/search?limit=20">the newest spans</a>,
-<a href="/api/v1/status">what is stored</a>;</li>
-<li>SQL: <code>POST /api/v1/sql</code>, or <code>hopline sql</code> in a terminal;</li>
-<li><a href="/metrics">metrics</a> of the server itself, and whether it is <a href="/readyz">ready</a>.</li>
-</ul>
-</html>
-"#;
 
 #[cfg(test)]
 mod tests {

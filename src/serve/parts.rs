@@ -95,7 +95,6 @@ impl App {
         let (dir, settings, registry) = (PathBuf::from(&config.data), config.storage.clone(), registry.clone());
         // Reading manifests and looking through the log takes a while.
         let open = move || {
-            std::fs::create_dir_all(&dir).with_context(|| format!("make the data folder {}", dir.display()))?;
             Storage::open(&dir, settings, Mode::ReadWrite, Arc::new(SystemClock), &registry)
                 .with_context(|| format!("open the data folder {}", dir.display()))
         };

@@ -131,10 +131,24 @@ pub(crate) async fn read_metadata(store: &Arc<dyn ObjectStore>, file: &DataFile)
     let reader = ParquetMetaDataReader::new()
         .with_page_index_policy(PageIndexPolicy::Optional)
         .with_prefetch_hint(Some(FOOTER_GUESS));
-    reader
-        .load_and_finish(fetch, file.size_bytes)
-        .await
-        .map_err(Error::rows(format!("read the footer of {}", file.path)))
+    reader.load_and_finish(fetch, file.size_bytes).await.map_err(|e| match is_missing(&e) {
+        true => Error::Missing { path: file.path.to_string() },
+        false => Error::rows(format!("read the footer of {}", file.path))(e),
+    })
+}
+
+/// Reads the footer of an object that no manifest describes, without its page index.
+pub(crate) async fn read_footer(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+    size: u64,
+) -> Result<ParquetMetaData, ParquetError> {
+    ParquetMetaDataReader::new().load_and_finish(Fetch { store, path }, size).await
+}
+
+fn is_missing(error: &ParquetError) -> bool {
+    let ParquetError::External(e) = error else { return false };
+    matches!(e.downcast_ref(), Some(object_store::Error::NotFound { .. }))
 }
 
 struct Fetch<'a> {

@@ -20,6 +20,7 @@ use crate::object::Objects;
 use crate::parquet_file::FileWriter;
 use crate::record::Position;
 use crate::storage::{Done, Inner, Progress, Step};
+use crate::verify::FILE_MISSING;
 
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
@@ -159,7 +160,7 @@ pub(crate) fn checksum_problem(objects: &Objects, file: &DataFile) -> Result<Opt
         let bytes = match objects.get_range(&file.path, from..to) {
             Ok(bytes) => bytes,
             Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
-                return Ok(Some("the file is missing".into()));
+                return Ok(Some(FILE_MISSING.into()));
             }
             Err(e) => return Err(e),
         };

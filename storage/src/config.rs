@@ -92,8 +92,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks what the types cannot.
+    /// Checks what the types cannot; gives the first thing that is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that is wrong and that the types cannot tell.
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut found = Vec::new();
         let at_least: [(&'static str, u128, u128); 11] = [
             ("storage.segment_bytes", self.segment_bytes as u128, 4096),
             ("storage.flush_bytes", self.flush_bytes as u128, 1),
@@ -109,19 +115,19 @@ impl Config {
         ];
         for (key, value, least) in at_least {
             if value < least {
-                return Err(refuse(key, value, format!("must be at least {least}")));
+                found.push(refuse(key, value, format!("must be at least {least}")));
             }
         }
         if !(1..=22).contains(&self.zstd_level) {
-            return Err(refuse("storage.zstd_level", self.zstd_level, "must be from 1 to 22"));
+            found.push(refuse("storage.zstd_level", self.zstd_level, "must be from 1 to 22"));
         }
         if self.compact_files_max > 64 {
-            return Err(refuse("storage.compact_files_max", self.compact_files_max, "must be at most 64"));
+            found.push(refuse("storage.compact_files_max", self.compact_files_max, "must be at most 64"));
         }
         if self.row_group_rows > 1 << 20 {
-            return Err(refuse("storage.row_group_rows", self.row_group_rows, "must be at most 1048576"));
+            found.push(refuse("storage.row_group_rows", self.row_group_rows, "must be at most 1048576"));
         }
-        Ok(())
+        found
     }
 
     /// How long rows of `table` are kept, in nanoseconds; nothing if for ever.
@@ -158,6 +164,13 @@ mod tests {
         let config = Config { hot_bytes_max: 5, ..Config::default() };
         let error = config.validate().err().map(|e| e.to_string());
         assert_eq!(error.as_deref(), Some("storage.hot_bytes_max = 5: must be at least 67108864"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_found() {
+        let config = Config { segment_bytes: 1, zstd_level: 23, compact_files_min: 1, ..Config::default() };
+        let keys: Vec<_> = config.problems().iter().map(|p| p.key).collect();
+        assert_eq!(keys, ["storage.segment_bytes", "storage.compact_files_min", "storage.zstd_level"]);
     }
 
     #[test]

@@ -67,6 +67,33 @@ pub enum Error {
         /// The other process's id as it wrote it, or "unknown".
         holder: String,
     },
+    /// The folder is not one of ours, or not a folder.
+    #[error("{} is not a Hopline data folder: {reason}", dir.display())]
+    NotADataFolder {
+        /// What was to be opened.
+        dir: PathBuf,
+        /// What shows it.
+        reason: String,
+    },
+    /// Manifests existed that are not there any more.
+    #[error(
+        "{reason}: manifests are lost, and without them the data files cannot be told from rubbish. Nothing was \
+         deleted. Restore the folders manifest and checkpoint of the data folder from a backup, or move the whole \
+         data folder away to begin with an empty one"
+    )]
+    LostManifests {
+        /// What shows it.
+        reason: String,
+    },
+    /// A data file that the manifests name is not there.
+    #[error(
+        "the data file {path} is missing, although the manifests name it: restore it from a backup, or stop the \
+         server and give its rows up with `hopline expire --missing`"
+    )]
+    Missing {
+        /// The file.
+        path: String,
+    },
     /// The data was written by a newer version.
     #[error("{what} has format version {found}, this hopline reads up to {known}: use a newer hopline")]
     Newer {
@@ -126,8 +153,12 @@ impl Error {
             Self::Locked { .. } => ErrorKind::Unavailable,
             Self::RecordTooLarge { .. } => ErrorKind::TooLarge,
             Self::HotFull { .. } => ErrorKind::Overloaded,
-            Self::ReadOnly | Self::Config(_) | Self::Newer { .. } => ErrorKind::Invalid,
-            Self::Corrupt { .. } | Self::Rows { .. } | Self::Metrics(_) => ErrorKind::Internal,
+            Self::ReadOnly | Self::Config(_) | Self::Newer { .. } | Self::NotADataFolder { .. } => ErrorKind::Invalid,
+            Self::Corrupt { .. }
+            | Self::LostManifests { .. }
+            | Self::Missing { .. }
+            | Self::Rows { .. }
+            | Self::Metrics(_) => ErrorKind::Internal,
         }
     }
 

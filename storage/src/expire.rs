@@ -3,16 +3,16 @@
 //! The age of a file counts from when its newest rows were written, by the server's
 //! clock: a client's wrong clock deletes nothing. Only whole files go.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use hopline_model::Table;
+use object_store::ObjectMeta;
 
 use crate::config::seconds;
 use crate::data_file::DataFile;
 use crate::error::Error;
 use crate::record::Position;
-use crate::storage::{Done, Inner, sequence_of};
+use crate::storage::{Done, Inner};
 
 impl Inner {
     /// Removes files whose time is over or for which there is no room.
@@ -82,26 +82,59 @@ impl Inner {
         }
     }
 
-    /// Deletes data files of ours that no manifest lists, left by a crash before this
-    /// start, when they are old enough. Files written since are not looked at.
+    /// Deletes the data files that no manifest named at the start and that are known to be
+    /// superfluous ([`crate::census`]), when they are old enough. Files written since are not
+    /// looked at, and nothing goes while a live file is missing: something is amiss then.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
-        // While a commit's outcome is not known, its files are neither live nor orphans;
-        // they are ours of this run, so their sequences keep them safe too.
-        let live: HashSet<_> = {
-            let state = self.state.lock();
-            let doomed = self.doomed.lock();
-            state.files.iter().flat_map(|f| f.iter()).chain(doomed.iter()).map(|f| f.path.clone()).collect()
-        };
         let now = self.clock.now_ns();
-        for object in self.objects.list(&"data".into())? {
-            let ours = sequence_of(&object.location, &self.writer).is_some_and(|s| s < self.first_sequence);
+        let age = seconds(self.config.orphan_age_s);
+        let mut census = self.census.lock();
+        if !census.is_sound() {
+            return Ok(());
+        }
+        let is_old = |object: &ObjectMeta| {
             let written = object.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX);
-            let old = now.saturating_sub(written).max(0) >= seconds(self.config.orphan_age_s);
-            if ours && old && !live.contains(&object.location) {
-                tracing::info!(path = %object.location, "deleting a file that was never committed");
-                self.objects.delete(&object.location)?;
-            }
+            now.saturating_sub(written).max(0) >= age
+        };
+        while let Some(at) = census.superfluous.iter().position(is_old) {
+            let Some(object) = census.superfluous.get(at) else { break };
+            tracing::info!(path = %object.location, "deleting a file that no manifest names and whose rows are elsewhere");
+            self.objects.delete(&object.location)?;
+            census.superfluous.swap_remove(at);
         }
         Ok(())
+    }
+
+    /// Deletes what a crash left of objects that were being written: the store gives them
+    /// their names when they are whole. Nobody else writes here.
+    pub(crate) fn sweep_unfinished(&self) {
+        for path in self.objects.unfinished(&["data", "manifest", "checkpoint"], &self.writer) {
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "deleted the rest of an unfinished write"),
+                Err(e) => tracing::warn!(path = %path.display(), error = %e, "the rest of an unfinished write stays"),
+            }
+        }
+    }
+
+    /// Removes live files that are not there.
+    pub(crate) fn forget_missing(&self) -> Result<Done, Error> {
+        self.writable()?;
+        let _one_at_a_time = self.maintaining.lock();
+        let mut census = self.census.lock();
+        let is_missing = |f: &&Arc<DataFile>| census.missing.contains(&f.path);
+        let files = self.state.lock().files.clone();
+        let removed: Vec<_> = files.iter().flat_map(|f| f.iter()).filter(is_missing).cloned().collect();
+        let mut done = Done::default();
+        for file in &removed {
+            tracing::warn!(path = %file.path, rows = file.rows, "a missing data file is given up");
+            done.files_removed += 1;
+            done.bytes_removed += file.size_bytes;
+            done.rows_removed += file.rows;
+        }
+        if !removed.is_empty() {
+            self.commit(Position(0), Vec::new(), &removed, None)?;
+        }
+        census.missing.clear();
+        Ok(done)
     }
 }

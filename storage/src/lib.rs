@@ -13,6 +13,7 @@
 //! - `gather`, `sort`: rows of many batches brought into one order;
 //! - `parquet_file`: one sorted Parquet file and what is known of it ([`DataFile`]);
 //! - `table_log`: manifests and checkpoints, the source of truth for live files;
+//! - `census`: what is on disk against what the manifests say;
 //! - [`storage`]: the door, [`Storage`];
 //! - `flush`, `compact`, `expire`, `verify`: the work done behind it;
 //! - [`trace_index`]: which files may hold a trace.
@@ -21,6 +22,7 @@
 
 mod background;
 mod cache;
+mod census;
 pub mod clock;
 mod compact;
 pub mod config;
@@ -53,10 +55,11 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use data_file::DataFile;
 pub use error::{ConfigError, Error, ErrorKind};
+pub use folder::is_data_folder;
 pub use log::{Damage, Replay, ReplayReport};
 pub use recent::Recent;
 pub use record::{Encoding, Format, Position, Record};
 pub use snapshot::Snapshot;
 pub use storage::{Done, Mode, Pressure, Progress, Step, Storage};
 pub use trace_index::{TraceHit, TraceIndex};
-pub use verify::{FileReport, VerifyReport};
+pub use verify::{FILE_MISSING, FileReport, Unlisted, VerifyReport};

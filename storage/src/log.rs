@@ -54,6 +54,8 @@ pub struct ReplayReport {
 /// The log of a data folder as it was found.
 pub(crate) struct Opened {
     pub(crate) sealed: Vec<Sealed>,
+    /// The first position of the first segment, if there is one.
+    pub(crate) first: Option<u64>,
     pub(crate) next: u64,
     pub(crate) replay: Replay,
 }
@@ -80,10 +82,13 @@ pub(crate) fn open(dir: &Path, covered: Position, recent: &Recent, files: Option
         if read.last > covered.0 {
             pending.push_back(segment.clone());
         }
-        sealed.push(Sealed { path: segment.path.clone(), end: segment.first.max(read.last + 1), bytes: read.bytes });
+        // Up to where the next one begins, also if its end is damaged: otherwise it could go
+        // before that is covered, and the log seem to have lost its beginning.
+        let end = if is_last { next } else { segment.limit };
+        sealed.push(Sealed { path: segment.path.clone(), end, bytes: read.bytes });
     }
     let replay = Replay { report, covered, segments: pending, scanner: None };
-    Ok(Opened { sealed, next, replay })
+    Ok(Opened { sealed, first: found.first().map(|s| s.first), next, replay })
 }
 
 struct ReadSegment {

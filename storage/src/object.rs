@@ -110,6 +110,28 @@ impl Objects {
         Ok(objects)
     }
 
+    /// Files below `prefixes` that the store was writing for `writer` when it was stopped. It
+    /// lists them nowhere: their names end with `#` and a number.
+    pub(crate) fn unfinished(&self, prefixes: &[&str], writer: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut dirs: Vec<PathBuf> = self.root.iter().flat_map(|root| prefixes.iter().map(|p| root.join(p))).collect();
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                let (path, name) = (entry.path(), entry.file_name());
+                // A link is neither: nothing outside of the folder is looked at.
+                let Ok(kind) = entry.file_type() else { continue };
+                let number = name.to_str().filter(|n| n.starts_with(writer)).and_then(|n| n.rsplit_once('#'));
+                let is_unfinished = number.is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+                if kind.is_dir() {
+                    dirs.push(path);
+                } else if kind.is_file() && is_unfinished {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+
     /// Makes an object that is a local file durable.
     pub(crate) fn sync(&self, path: &Path) -> Result<(), Error> {
         let Some(root) = &self.root else { return Ok(()) };

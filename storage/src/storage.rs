@@ -16,6 +16,7 @@ use prometheus::Registry;
 
 use crate::background::Background;
 use crate::cache::MetadataCache;
+use crate::census::{self, Census, LogSpan};
 use crate::clock::Clock;
 use crate::config::{Config, seconds};
 use crate::data_file::DataFile;
@@ -30,7 +31,7 @@ use crate::object::Objects;
 use crate::recent::Recent;
 use crate::record::{Position, Record};
 use crate::snapshot::Snapshot;
-use crate::table_log::{Loaded, TableLog};
+use crate::table_log::TableLog;
 use crate::trace_index::{BloomIndex, TraceHit, TraceIndex};
 use crate::verify::VerifyReport;
 
@@ -100,7 +101,7 @@ pub(crate) struct State {
     pub(crate) files: [Arc<Vec<Arc<DataFile>>>; 3],
 }
 
-// Locks are taken in this order: flushing or maintaining, table_log, state, doomed; log and damaged alone.
+// Locks are taken in this order: flushing or maintaining, census, table_log, state, doomed; log and damaged alone.
 pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) log_dir: PathBuf,
@@ -111,9 +112,8 @@ pub(crate) struct Inner {
     pub(crate) objects: Arc<Objects>,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) writer: String,
+    /// The next one; behind every sequence that was ever given, also to files that were never committed.
     sequence: AtomicU64,
-    /// Sequences below were given before we opened: their files are whole or orphans.
-    pub(crate) first_sequence: u64,
     pub(crate) log: Mutex<Option<Log>>,
     pub(crate) recent: Recent,
     pub(crate) state: Mutex<State>,
@@ -124,6 +124,8 @@ pub(crate) struct Inner {
     pub(crate) doomed: Mutex<Vec<Arc<DataFile>>>,
     /// Files found damaged, which are not merged.
     pub(crate) damaged: Mutex<HashSet<object_store::path::Path>>,
+    /// What was found on disk at the start that is not live.
+    pub(crate) census: Mutex<Census>,
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) trace_index: Box<dyn TraceIndex>,
     pub(crate) background: Background,
@@ -150,11 +152,7 @@ impl Storage {
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<(Storage, Replay), Error> {
-        let create = || std::fs::create_dir_all(dir).map_err(Error::io("create", dir));
-        match mode {
-            Mode::ReadWrite => create()?,
-            Mode::ReadOnly => drop(std::fs::read_dir(dir).map_err(Error::io("open", dir))?),
-        }
+        folder::find(dir, mode)?;
         let dir = dir.canonicalize().map_err(Error::io("open", dir))?;
         let local = LocalFileSystem::new_with_prefix(&dir)
             .map_err(Error::store("open", &object_store::path::Path::default()))?;
@@ -171,16 +169,21 @@ impl Storage {
         registry: &Registry,
     ) -> Result<(Storage, Replay), Error> {
         config.validate()?;
+        let objects = Arc::new(Objects::new(below.store, below.root)?);
+        folder::check(dir, &objects, mode)?;
         let lock = folder::lock(dir, mode)?;
         let metrics = Arc::new(Metrics::new(registry)?);
-        let objects = Arc::new(Objects::new(below.store, below.root)?);
-        let writer = folder::open(&objects, mode, clock.now_ns())?;
+        let writer = folder::open(&objects, clock.now_ns())?;
         let loaded = TableLog::load(&objects, &writer)?;
         let log_dir = dir.join("log");
+        let first = log::segments(&log_dir)?.first().map(|s| s.first);
+        census::check_log(first, &loaded)?;
         let recent = Recent::new(seconds(config.retry_window_s), config.retry_entries_max, metrics.clone());
         let files = (mode == Mode::ReadWrite).then_some(&below.files);
-        let (log, replay) = open_log(&log_dir, &config, loaded.log.covered, &recent, files, &metrics)?;
-        let first_sequence = next_sequence(&objects, &writer, &loaded)?;
+        let (log, replay, span) = open_log(&log_dir, &config, loaded.log.covered, &recent, files, &metrics)?;
+        let census = census::take(&objects, &writer, &loaded, span)?;
+        census::report(&census);
+        metrics.damaged_files.inc_by(census.missing.len() as u64);
         let metadata = Arc::new(MetadataCache::new(objects.store().clone(), config.index_cache_bytes, &metrics));
         let trace_index = Box::new(BloomIndex::new(metadata.clone(), config.index_cache_bytes, &metrics));
         let state = State { hot: Hot::new(loaded.log.covered), files: by_table(loaded.files) };
@@ -194,8 +197,7 @@ impl Storage {
             objects,
             files: below.files,
             writer,
-            sequence: AtomicU64::new(first_sequence),
-            first_sequence,
+            sequence: AtomicU64::new(census.last_sequence + 1),
             log: Mutex::new(log),
             recent,
             state: Mutex::new(state),
@@ -204,6 +206,7 @@ impl Storage {
             maintaining: Mutex::default(),
             doomed: Mutex::default(),
             damaged: Mutex::default(),
+            census: Mutex::new(census),
             metadata,
             trace_index,
             background: Background::default(),
@@ -213,6 +216,7 @@ impl Storage {
         inner.show_state(&inner.state.lock());
         if mode == Mode::ReadWrite {
             inner.free_log(false);
+            inner.sweep_unfinished();
             inner.sweep()?;
         }
         Ok((Storage { inner: Arc::new(inner) }, replay))
@@ -335,6 +339,11 @@ impl Storage {
         self.inner.expire()
     }
 
+    /// Removes the data files that are missing on disk from the manifests: their rows are given up.
+    pub fn forget_missing(&self) -> Result<Done, Error> {
+        self.inner.forget_missing()
+    }
+
     /// Reads everything back.
     pub fn verify(&self, progress: Progress<'_>) -> Result<VerifyReport, Error> {
         self.inner.verify(progress)
@@ -439,7 +448,7 @@ fn open_log(
     recent: &Recent,
     files: Option<&Arc<dyn Files>>,
     metrics: &Arc<Metrics>,
-) -> Result<(Option<Log>, Replay), Error> {
+) -> Result<(Option<Log>, Replay, LogSpan), Error> {
     if files.is_some() {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     }
@@ -449,8 +458,9 @@ fn open_log(
     metrics.log_torn_bytes.inc_by(report.torn_bytes);
     metrics.log_damaged_records.inc_by(report.damaged.len() as u64);
     let (dir, bytes) = (dir.to_owned(), config.segment_bytes);
+    let span = LogSpan { first: opened.first, next: opened.next };
     let log = files.map(|files| Log::new(dir, bytes, files.clone(), metrics.clone(), opened.sealed, opened.next));
-    Ok((log, opened.replay))
+    Ok((log, opened.replay, span))
 }
 
 fn by_table(files: Vec<DataFile>) -> [Arc<Vec<Arc<DataFile>>>; 3] {
@@ -461,15 +471,6 @@ fn by_table(files: Vec<DataFile>) -> [Arc<Vec<Arc<DataFile>>>; 3] {
         }
     }
     tables.map(Arc::new)
-}
-
-/// Behind every sequence that was ever given, also to files that were never committed.
-fn next_sequence(objects: &Objects, writer: &str, loaded: &Loaded) -> Result<u64, Error> {
-    let mut last = loaded.last_sequence;
-    for object in objects.list(&"data".into())? {
-        last = last.max(sequence_of(&object.location, writer).unwrap_or(0));
-    }
-    Ok(last + 1)
 }
 
 /// The sequence in the name of a data file of `writer`.

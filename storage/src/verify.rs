@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hopline_model::Table;
+use object_store::ObjectMeta;
 
 use crate::compact::checksum_problem;
 use crate::data_file::DataFile;
@@ -12,6 +13,9 @@ use crate::error::Error;
 use crate::log::{Found, Scanner, SegmentFile, segments};
 use crate::merge::FileReader;
 use crate::storage::{Inner, Progress, Step};
+
+/// The problem of a live data file that is not there.
+pub const FILE_MISSING: &str = "the file is missing";
 
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +30,24 @@ pub struct FileReport {
     pub problem: Option<String>,
 }
 
+/// A data file that no manifest names. It is not read: its rows are none of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlisted {
+    /// The file, relative to the data folder.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it was never committed or is replaced, and so will be deleted by itself.
+    pub superfluous: bool,
+}
+
 /// What was found of all files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifyReport {
     /// Each log segment and data file.
     pub files: Vec<FileReport>,
+    /// Data files that no manifest names. They are no damage.
+    pub unlisted: Vec<Unlisted>,
 }
 
 impl VerifyReport {
@@ -65,6 +82,11 @@ impl Inner {
                 let rows = if problem.is_none() { file.rows } else { 0 };
                 tell(&mut report, FileReport { path: file.path.to_string(), bytes: file.size_bytes, rows, problem });
             }
+        }
+        let census = self.census.lock();
+        for (objects, superfluous) in [(&census.superfluous, true), (&census.unknown, false)] {
+            let unlisted = |o: &ObjectMeta| Unlisted { path: o.location.to_string(), bytes: o.size, superfluous };
+            report.unlisted.extend(objects.iter().map(unlisted));
         }
         Ok(report)
     }

@@ -5,7 +5,9 @@ status=0
 
 # refuse CRATE DEPENDENCY: CRATE must not reach DEPENDENCY through its normal dependencies.
 refuse() {
-    if cargo tree --offline --locked -e normal -p "$1" --prefix none 2>/dev/null | grep -qE "^$2 v"; then
+    local tree
+    tree=$(cargo tree --offline --locked -e normal -p "$1" --prefix none)
+    if grep -qE "^$2 v" <<<"$tree"; then
         echo "boundary broken: $1 depends on $2" >&2
         status=1
     fi
@@ -25,10 +27,12 @@ refuse hopline-storage hopline-collector
 refuse hopline-query hopline-collector
 
 # Nothing but query, and src which starts it, waits for DataFusion.
-waiting=$(cargo tree --offline --locked -e normal --workspace -i datafusion --depth 1 --prefix none | awk '{print $1}' | sort -u | grep '^hopline' || true)
+inverted=$(cargo tree --offline --locked -e normal --workspace -i datafusion --depth 1 --prefix none)
+waiting=$(awk '/^hopline/ {print $1}' <<<"$inverted" | sort -u)
 if [ "$waiting" != "hopline-query" ]; then
     echo "boundary broken: these name DataFusion: $waiting" >&2
     status=1
 fi
-[ $status = 0 ] && echo "boundaries: hold"
+if [ $status = 0 ]; then echo "boundaries: hold"; fi
 exit $status
+

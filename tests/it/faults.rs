@@ -143,7 +143,7 @@ async fn a_damaged_record_in_the_middle_costs_that_record_only() {
 }
 
 #[tokio::test]
-async fn a_damaged_parquet_file_is_found_by_verify_and_never_answers_wrongly() {
+async fn a_damaged_parquet_file_is_found_by_verify_and_fails_only_queries_that_read_it() {
     let (mut server, _dir) = start().await;
     let grpc = Grpc::connect(&server.grpc).await;
     for n in 0..50 {

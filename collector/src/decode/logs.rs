@@ -17,6 +17,8 @@ use super::{Rows, Scratch, Stop};
 /// The columns of `logs`.
 #[derive(Debug)]
 pub(super) struct Logs {
+    /// When the request that is being pushed was received; 0 if that is not known.
+    pub(super) received_at: u64,
     common: Common,
     time: Times,
     time_is_observed: Bools,
@@ -38,8 +40,10 @@ pub(super) struct Logs {
 impl Logs {
     fn push<'a>(&mut self, head: &LogHead<'a>, scratch: &mut Scratch<'a>) -> Result<(), Stop> {
         let row = self.common.rows();
-        let is_observed = head.time == 0 && head.observed_time != 0;
-        self.time.push(if is_observed { head.observed_time } else { head.time });
+        // Without any time, when it was received: not lost in 1970, and told apart by having no observed_time.
+        let instead = if head.observed_time != 0 { head.observed_time } else { self.received_at };
+        let is_observed = head.time == 0 && instead != 0;
+        self.time.push(if is_observed { instead } else { head.time });
         self.time_is_observed.push(is_observed);
         if head.observed_time != 0 {
             self.observed_time.at(row).push(head.observed_time);
@@ -98,6 +102,7 @@ impl Rows for Logs {
 
     fn new() -> Self {
         Logs {
+            received_at: 0,
             common: Common::new(Table::Logs),
             time: Times::default(),
             time_is_observed: Bools::default(),

@@ -112,7 +112,7 @@ fn decode_run(run: &Run) -> (Batches, u64) {
     let mut skipped = 0;
     for (position, record) in run {
         let decoded = plain_of(record).and_then(|plain| {
-            let pushed = push(&mut decoder, &mut batches, record.signal, &record.tenant, &plain);
+            let pushed = push(&mut decoder, &mut batches, record, &plain);
             pushed.map_err(|error| error.to_string())
         });
         if let Err(error) = decoded {
@@ -129,7 +129,7 @@ fn decode_one_by_one(run: &Run) -> (Batches, u64) {
     let mut skipped = 0;
     for (position, record) in run {
         let plain = catch_unwind(AssertUnwindSafe(|| plain_of(record).ok())).ok().flatten();
-        match plain.and_then(|plain| decode_alone(record.signal, &record.tenant, &plain)) {
+        match plain.and_then(|plain| decode_alone(record, &plain)) {
             Some(batches) => all.extend(batches),
             None => {
                 skipped += 1;

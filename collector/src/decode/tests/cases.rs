@@ -180,6 +180,16 @@ fn a_log_record_without_time_has_its_observed_time() {
     let seen: Vec<_> = rows(&batch).map(|row| (row.time("time"), row.bool("time_is_observed").unwrap())).collect();
     assert_eq!(seen, [(5, false), (9, true), (0, false)]);
     assert!(rows(&batch).all(|row| row.text("body").is_none()));
+    // With neither, when it was received; what was sent is still told apart and given back.
+    let sent = [record(0, 0), record(5, 0)];
+    let mut decoder = Decoder::new();
+    decoder.set_received_at(77);
+    decoder.push(Signal::Logs, "default", &logs(sent.to_vec())).unwrap();
+    let batch = finish(&mut decoder, hopline_model::Table::Logs).unwrap();
+    let seen: Vec<_> = rows(&batch).map(|row| (row.time("time"), row.bool("time_is_observed").unwrap())).collect();
+    assert_eq!(seen, [(77, true), (5, false)]);
+    let plain = decode(Signal::Logs, &logs(sent.to_vec())).unwrap();
+    assert_eq!(super::rows::stored_records(&batch), super::rows::stored_records(&plain));
 }
 
 #[track_caller]

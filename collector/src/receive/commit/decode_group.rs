@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::record_batch::RecordBatch;
-use hopline_model::{Signal, Table};
+use hopline_model::Table;
 use hopline_storage::Record;
 
 use super::Member;
@@ -26,7 +26,7 @@ impl GroupDecoder {
         let together = catch_unwind(AssertUnwindSafe(|| {
             let mut batches = Batches::new();
             for (record, member) in records.iter().zip(members.iter_mut()) {
-                let pushed = push(&mut self.decoder, &mut batches, record.signal, &record.tenant, &member.plain);
+                let pushed = push(&mut self.decoder, &mut batches, record, &member.plain);
                 member.failed = pushed.is_err();
                 if let Err(error) = pushed {
                     tracing::error!(%error, signal = record.signal.name(), "a checked request could not be decoded");
@@ -37,7 +37,7 @@ impl GroupDecoder {
         }));
         let batches = together.unwrap_or_else(|_| {
             let one = |(record, member): (&Record, &mut Member)| {
-                let batches = decode_alone(record.signal, &record.tenant, &member.plain);
+                let batches = decode_alone(record, &member.plain);
                 member.failed = batches.is_none();
                 batches.unwrap_or_default()
             };
@@ -55,24 +55,26 @@ impl GroupDecoder {
 pub(crate) fn push(
     decoder: &mut Decoder,
     full: &mut Batches,
-    signal: Signal,
-    tenant: &str,
+    record: &Record,
     plain: &[u8],
 ) -> Result<(), DecodeError> {
-    match decoder.push(signal, tenant, plain) {
+    decoder.set_received_at(record.received_at);
+    match decoder.push(record.signal, &record.tenant, plain) {
         Err(DecodeError::Full) => {
             full.extend(decoder.finish());
-            decoder.push(signal, tenant, plain)
+            decoder.push(record.signal, &record.tenant, plain)
         }
         other => other,
     }
 }
 
 /// The rows of one request, in a decoder of its own; none if it cannot be decoded.
-pub(crate) fn decode_alone(signal: Signal, tenant: &str, plain: &[u8]) -> Option<Batches> {
+pub(crate) fn decode_alone(record: &Record, plain: &[u8]) -> Option<Batches> {
+    let signal = record.signal;
     let decode = || {
         let mut decoder = Decoder::new();
-        decoder.push(signal, tenant, plain).map(|()| decoder.finish())
+        decoder.set_received_at(record.received_at);
+        decoder.push(signal, &record.tenant, plain).map(|()| decoder.finish())
     };
     match catch_unwind(AssertUnwindSafe(decode)) {
         Ok(Ok(batches)) => Some(batches),
