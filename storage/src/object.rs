@@ -19,8 +19,11 @@ use tokio::runtime::Runtime;
 
 use crate::error::Error;
 
-/// Larger files are uploaded in parts of this size.
+/// Larger objects are uploaded in parts of this size. (S3 takes no part below 5 MiB.)
 const PART_BYTES: usize = 8 << 20;
+/// The same for local files, where each part is synced by itself: what a file system has to
+/// write for one sync, the next sync of the log waits for.
+const LOCAL_PART_BYTES: usize = 2 << 20;
 
 /// The object store of a data folder.
 pub(crate) struct Objects {
@@ -132,10 +135,27 @@ impl Objects {
         found
     }
 
+    /// The local file that an object is, if it is one.
+    fn file(&self, path: &Path) -> Option<PathBuf> {
+        let root = self.root.clone()?;
+        Some(path.parts().fold(root, |file, part| file.join(part.as_ref())))
+    }
+
+    /// Has what was written so far of a local file go to the disk now, not all at its end.
+    /// An error counts: the kernel tells each loss once, and the sync at the end may not hear of it.
+    fn pace(&self, path: &Path) -> Result<(), Error> {
+        let Some(file) = self.file(path) else { return Ok(()) };
+        let unfinished = unfinished_name(file);
+        match std::fs::File::open(&unfinished) {
+            Ok(open) => open.sync_data().map_err(Error::io("sync", &unfinished)),
+            // Only the pacing is lost.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Makes an object that is a local file durable.
     pub(crate) fn sync(&self, path: &Path) -> Result<(), Error> {
-        let Some(root) = &self.root else { return Ok(()) };
-        let file = path.parts().fold(root.clone(), |file, part| file.join(part.as_ref()));
+        let (Some(root), Some(file)) = (&self.root, self.file(path)) else { return Ok(()) };
         let sync = |path: &std::path::Path| std::fs::File::open(path)?.sync_all();
         sync(&file).map_err(Error::io("sync", &file))?;
         for dir in file.ancestors().skip(1) {
@@ -147,6 +167,13 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// Where the store keeps a file until it is complete. No other has this object's name, so it takes its first choice.
+fn unfinished_name(file: PathBuf) -> PathBuf {
+    let mut name = file.into_os_string();
+    name.push("#1");
+    name.into()
 }
 
 /// Writes one object as its bytes come, in parts if it is large, and knows their checksum.
@@ -186,7 +213,12 @@ impl Upload {
             (parts, done)
         })?;
         self.parts = Some(parts);
-        done.map_err(Error::store("write", &self.path))
+        done.map_err(Error::store("write", &self.path))?;
+        self.objects.pace(&self.path)
+    }
+
+    fn part_bytes(&self) -> usize {
+        if self.objects.root.is_some() { LOCAL_PART_BYTES } else { PART_BYTES }
     }
 
     /// Ends the object durably; gives its size and checksum.
@@ -223,7 +255,7 @@ impl Write for Upload {
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
         self.size += bytes.len() as u64;
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PART_BYTES {
+        if self.buffer.len() >= self.part_bytes() {
             self.put_part().map_err(|e| {
                 let told = io::Error::other(e.to_string());
                 self.failure.lock().get_or_insert(e);
@@ -250,4 +282,27 @@ pub(crate) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
         next = e.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use object_store::local::LocalFileSystem;
+
+    use super::*;
+
+    #[test]
+    fn a_large_local_file_is_synced_as_it_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap());
+        let objects = Arc::new(Objects::new(store, Some(dir.path().to_owned())).unwrap());
+        let mut upload = Upload::new(objects.clone(), Path::from("data/x.parquet"));
+        upload.write_all(&vec![7; LOCAL_PART_BYTES + 1]).unwrap();
+        let file = dir.path().join("data/x.parquet");
+        assert!(unfinished_name(file.clone()).exists(), "the store's name for unfinished files has changed");
+        assert!(!file.exists());
+        upload.write_all(&[8; 10]).unwrap();
+        assert_eq!(upload.finish().unwrap().0, LOCAL_PART_BYTES as u64 + 11);
+        assert_eq!(std::fs::metadata(file).unwrap().len(), LOCAL_PART_BYTES as u64 + 11);
+    }
 }
