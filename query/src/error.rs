@@ -4,6 +4,7 @@
 //! (RFC 9457), its status taken from its [`ErrorKind`].
 
 mod from_datafusion;
+mod message;
 
 pub(crate) use from_datafusion::from_parser;
 

@@ -36,8 +36,12 @@ pub fn router(engine: Engine) -> axum::Router {
 
 /// As [`router`], with what the API needs beside the engine.
 pub fn router_with(state: api::ApiState) -> axum::Router {
+    use axum::middleware::{from_fn, map_response};
     axum::Router::new()
         .merge(sql::http::router(state.engine.clone()))
         .merge(api::router_with(state))
+        .fallback(api::nothing_here)
+        .layer(from_fn(api::address::check))
         .layer(tower_http::compression::CompressionLayer::new())
+        .layer(map_response(render::break_off::after_sending))
 }

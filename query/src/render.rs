@@ -7,10 +7,12 @@
 //!
 //! - [`accept`]: which format a client asks for;
 //! - [`value`]: one value of a column as text;
-//! - `body`: a whole answer.
+//! - `body`: a whole answer;
+//! - `break_off`: what to do with one that has to be broken off.
 
 pub mod accept;
 mod body;
+pub(crate) mod break_off;
 mod time;
 pub mod value;
 

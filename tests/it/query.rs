@@ -1,10 +1,13 @@
 //! The query API of the running binary.
 
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use crate::client::{self, Grpc, TRACES};
 use crate::otlp::*;
-use crate::server::{Server, start, start_with, until};
+use crate::server::{Server, binary, start, start_with, until};
 
 async fn with_spans(server: &Server, traces: u64, spans: u64) {
     let grpc = Grpc::connect(&server.grpc).await;
@@ -167,4 +170,110 @@ async fn names_are_known_at_once() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json", "/api/v1/status", "/api/v1/attributes"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
+}
+
+/// Reads what comes until the transfer ends: all of it, and whether it ended as it should.
+async fn read_to_the_end(url: &str, headers: &[(&str, &str)], pace: Duration) -> (Vec<u8>, bool) {
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let mut request = http::Request::get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = client.request(request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let (mut body, mut got) = (response.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return (got, false) };
+        got.extend_from_slice(frame.data_ref().unwrap());
+        // A client that is slower than the server.
+        tokio::time::sleep(pace).await;
+    }
+    (got, true)
+}
+
+#[tokio::test]
+async fn a_csv_answer_that_is_cut_has_all_rows_before_the_cut() {
+    let (server, _dir) = start().await;
+    let url = |rows: usize, query: &str| {
+        let query = query.replace(' ', "%20").replace('+', "%2B");
+        format!("http://{}/api/v1/sql?max_rows={rows}&query={query}", server.api)
+    };
+    let numbers = "SELECT value, repeat('x', 100) FROM generate_series(1, 400000)";
+    for (rows, pace) in [(5, 0), (20_000, 0), (100_000, 1)] {
+        let (csv, whole) =
+            read_to_the_end(&url(rows, numbers), &[("accept", "text/csv")], Duration::from_millis(pace)).await;
+        assert_eq!(csv.iter().filter(|b| **b == b'\n').count(), rows + 1, "a header and {rows} rows");
+        assert!(!whole, "it is broken off");
+    }
+    for encoding in ["gzip", "zstd"] {
+        let headers = [("accept", "text/csv"), ("accept-encoding", encoding)];
+        let (packed, whole) =
+            read_to_the_end(&url(5, "SELECT value FROM generate_series(1, 10)"), &headers, Duration::ZERO).await;
+        assert!(!whole);
+        let mut csv = Vec::new();
+        // Its end is missing, too.
+        let _ = match encoding {
+            "gzip" => std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut csv),
+            _ => std::io::Read::read_to_end(&mut zstd::Decoder::new(&packed[..]).unwrap(), &mut csv),
+        };
+        assert_eq!(String::from_utf8(csv).unwrap(), "value\r\n1\r\n2\r\n3\r\n4\r\n5\r\n", "{encoding}");
+    }
+    // An error in the middle.
+    let breaks = "SELECT 1 / (20000 - value) FROM generate_series(1, 30000)";
+    let (csv, whole) = read_to_the_end(&url(1_000_000, breaks), &[("accept", "text/csv")], Duration::ZERO).await;
+    assert!(!whole && csv.iter().filter(|b| **b == b'\n').count() > 8_000, "{}", csv.len());
+    let (csv, whole) = read_to_the_end(&url(1_000_000, numbers), &[("accept", "text/csv")], Duration::ZERO).await;
+    assert!(whole && csv.iter().filter(|b| **b == b'\n').count() == 400_001);
+}
+
+#[tokio::test]
+async fn now_is_the_present() {
+    let (server, _dir) = start().await;
+    with_spans(&server, 1, 2).await;
+    // They are of 2026-09-21.
+    assert_eq!(server.number("SELECT count(*) FROM spans WHERE start_time < now() + interval '100 years'").await, 2);
+    assert_eq!(server.number("SELECT count(*) FROM spans WHERE start_time > now() + interval '1 day'").await, 0);
+    assert_eq!(server.number("SELECT CAST(current_date >= DATE '2026-01-01' AS int)").await, 1);
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_a_problem() {
+    let (server, _dir) = start().await;
+    for (path, status) in
+        [("/api/v1/nothing", 404), ("/api/v1", 404), ("/api/v1/search?attr=%ff", 400), ("/api/v1/traces/%ff", 400)]
+    {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, "application/problem+json"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_json_does_not_have() {
+    let (server, _dir) = start().await;
+    let point = |value: &str| json!({"timeUnixNano": "1790000000000000000", "asDouble": value});
+    let points = ["NaN", "Infinity", "-Infinity"].map(point);
+    let metric = json!({"name": "odd", "gauge": {"dataPoints": points}});
+    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}).to_string();
+    let url = format!("http://{}/v1/metrics", server.http);
+    assert_eq!(client::post(&url, &[("content-type", "application/json")], body.into_bytes()).await.status, 200);
+    let rows = server.get("/api/v1/sql?query=SELECT%20value%20FROM%20metrics%20ORDER%20BY%20value").await.json();
+    assert_eq!(rows["rows"], json!([["-Infinity"], ["Infinity"], ["NaN"]]));
+    let range = "start=1789999999&end=1790000001&step=1s";
+    let answer = server.get(&format!("/api/v1/metrics/query?name=odd&{range}")).await.json();
+    assert_eq!(answer["series"][0]["points"], json!([[1_790_000_000_000_i64, null]]));
+}
+
+#[tokio::test]
+async fn a_folder_is_asked_without_writing_to_it() {
+    let (mut server, _dir) = start().await;
+    with_spans(&server, 1, 2).await;
+    assert!(server.stop().await.success());
+    let spill = server.dir.join("tmp");
+    std::fs::remove_dir_all(&spill).unwrap();
+    let mut command = std::process::Command::new(binary());
+    let output = command.args(["sql", "--format", "csv", "SELECT count(*) AS n FROM spans", "--data"]).arg(&server.dir);
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>(), ["n", "2"]);
+    assert!(!spill.exists(), "it is only read");
 }

@@ -68,7 +68,8 @@ pub(crate) fn value(text: &str) -> serde_json::Value {
 }
 
 /// Where the next page of an answer begins. Opaque to clients.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Cursor {
     /// [`Params::fingerprint`] of the request that it belongs to.
     #[serde(rename = "f")]
@@ -90,12 +91,24 @@ pub(super) struct Cursor {
     pub(super) end: Option<i64>,
 }
 
+/// A cursor as it is sent.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    /// [`Cursor::checksum`]: a cursor that was changed on its way would leave rows out in silence.
+    #[serde(rename = "c")]
+    checksum: u64,
+    #[serde(rename = "p")]
+    cursor: Cursor,
+}
+
 impl Cursor {
     /// The cursor of a request, if it has one.
     pub(super) fn of(params: &Params) -> Result<Option<Self>, Error> {
         let Some(text) = params.text("cursor")? else { return Ok(None) };
-        let cursor = URL_SAFE_NO_PAD.decode(text).ok().and_then(|json| serde_json::from_slice::<Self>(&json).ok());
-        let cursor = cursor.ok_or_else(|| bad("cursor", "is not one that this server gave"))?;
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok().and_then(|json| serde_json::from_slice::<Sealed>(&json).ok());
+        let sealed = sealed.filter(|sealed| sealed.checksum == sealed.cursor.checksum());
+        let cursor = sealed.ok_or_else(|| bad("cursor", "is not one that this server gave"))?.cursor;
         if cursor.fingerprint != params.fingerprint() {
             return Err(bad("cursor", "belongs to a request with other parameters"));
         }
@@ -107,7 +120,15 @@ impl Cursor {
         TimeRange { start: self.start, end: self.end }
     }
 
-    pub(super) fn text(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    pub(super) fn text(self) -> String {
+        let sealed = Sealed { checksum: self.checksum(), cursor: self };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&sealed).unwrap_or_default())
+    }
+
+    fn checksum(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
     }
 }

@@ -64,6 +64,9 @@ pub(crate) struct ServicesParams {
     /// Services that sent something earlier.
     #[param(value_type = Option<String>)]
     end: Option<i64>,
+    /// Services in the answer.
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 10000, default = 10000)]
+    limit: usize,
 }
 
 /// The services.
@@ -73,6 +76,9 @@ pub(crate) struct ServicesAnswer {
     services: Vec<Service>,
     /// Whether these are all.
     complete: bool,
+    /// Why the answer is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// A service.
@@ -102,10 +108,11 @@ pub(crate) struct Service {
 pub(crate) async fn services(State(state): State<ApiState>, uri: Uri) -> Result<Response, Error> {
     let params = Params::of::<ServicesParams>(&uri)?;
     let TimeRange { start, end } = params.range()?;
-    let asked = ServicesParams { table: table(&params)?, details: params.flag("details")?, start, end };
+    let limit = params.limit("limit", LIMIT_MAX, LIMIT_MAX)?;
+    let asked = ServicesParams { table: table(&params)?, details: params.flag("details")?, start, end, limit };
     let session = answer::session(&state, "names");
     let range = TimeRange { start: asked.start, end: asked.end };
-    let services = if asked.details {
+    let mut services: Vec<Service> = if asked.details {
         detailed_services(&session, asked.table, range).await?
     } else {
         let names = match names::services(&session, asked.table, range) {
@@ -114,7 +121,15 @@ pub(crate) async fn services(State(state): State<ApiState>, uri: Uri) -> Result<
         };
         names.into_iter().map(|name| Service { name, ..Service::default() }).collect()
     };
-    json(&ServicesAnswer { services, complete: true })
+    let reason = cut(&mut services, asked.limit, "services");
+    json(&ServicesAnswer { services, complete: reason.is_none(), reason })
+}
+
+/// Leaves the first `limit` of a list, and says so.
+fn cut<T>(list: &mut Vec<T>, limit: usize, what: &str) -> Option<String> {
+    let reason = (list.len() > limit).then(|| format!("the limit of {limit} {what} was reached"));
+    list.truncate(limit);
+    reason
 }
 
 async fn detailed_services(session: &Session, table: Table, range: TimeRange) -> Result<Vec<Service>, Error> {
@@ -158,6 +173,9 @@ pub(crate) struct OperationsParams {
     /// Operations with a span earlier, by whole files.
     #[param(value_type = Option<String>)]
     end: Option<i64>,
+    /// Operations in the answer.
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 10000, default = 10000)]
+    limit: usize,
 }
 
 /// The operations.
@@ -167,6 +185,9 @@ pub(crate) struct OperationsAnswer {
     operations: Vec<Operation>,
     /// Whether these are all.
     complete: bool,
+    /// Why the answer is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// A span name of a service.
@@ -191,7 +212,8 @@ pub(crate) struct Operation {
 pub(crate) async fn operations(State(state): State<ApiState>, uri: Uri) -> Result<Response, Error> {
     let params = Params::of::<OperationsParams>(&uri)?;
     let TimeRange { start, end } = params.range()?;
-    let asked = OperationsParams { service: params.text("service")?.map(str::to_owned), start, end };
+    let service = params.text("service")?.map(str::to_owned);
+    let asked = OperationsParams { service, start, end, limit: params.limit("limit", LIMIT_MAX, LIMIT_MAX)? };
     let session = answer::session(&state, "names");
     let range = TimeRange { start: asked.start, end: asked.end };
     let service = asked.service.as_deref();
@@ -199,8 +221,10 @@ pub(crate) async fn operations(State(state): State<ApiState>, uri: Uri) -> Resul
         Some(operations) => operations,
         None => names::scan_operations(&session, service, range).await?,
     };
-    let operations = operations.into_iter().map(|(service, name, kind)| Operation { service, name, kind }).collect();
-    json(&OperationsAnswer { operations, complete: true })
+    let operations = operations.into_iter().map(|(service, name, kind)| Operation { service, name, kind });
+    let mut operations: Vec<Operation> = operations.collect();
+    let reason = cut(&mut operations, asked.limit, "operations");
+    json(&OperationsAnswer { operations, complete: reason.is_none(), reason })
 }
 
 /// What `/api/v1/attributes` takes.
@@ -438,12 +462,7 @@ pub(crate) async fn values(
     } else {
         (values::of_rows(&session, &key, &asked).await?, true)
     };
-    let cut = values.len() > asked.limit;
-    values.truncate(asked.limit);
-    let reason = match (cut, all) {
-        (true, _) => Some(format!("the limit of {} values was reached", asked.limit)),
-        (_, false) => Some(format!("only {RESOURCES_MAX} different resources were looked at")),
-        _ => None,
-    };
+    let reason = cut(&mut values, asked.limit, "values")
+        .or_else(|| (!all).then(|| format!("only {RESOURCES_MAX} different resources were looked at")));
     json(&ValuesAnswer { values, complete: reason.is_none(), reason })
 }

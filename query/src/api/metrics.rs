@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ApiState;
 use super::answer::{self, json, rfc3339};
 use super::filter::{AttributeFilter, Where};
-use super::params::{Params, TimeRange, bad};
+use super::params::{Params, TimeRange, bad, refuse};
 use super::search::{attributes, one_of};
 use crate::error::{Error, Problem};
 use crate::otlp::columns::{Text, boolean};
@@ -30,6 +30,8 @@ const METRICS_MAX: usize = 10_000;
 const STEPS_MAX: i64 = 11_000;
 /// Most series in one answer.
 const SERIES_MAX: usize = 1_000;
+/// Words for the types of metrics.
+const TYPES: [&str; 5] = ["gauge", "sum", "histogram", "exponential_histogram", "summary"];
 /// Points at least this long before the start are read, to tell what came on top of them.
 const LOOK_BACK: i64 = 300 * SECOND;
 
@@ -152,6 +154,9 @@ pub(crate) struct QueryParams {
     /// The metric's name.
     #[param(required = true)]
     name: String,
+    /// The metric's type, needed where several are sent under one name.
+    #[param(rename = "type", value_type = Option<MetricType>)]
+    kind: Option<&'static str>,
     /// Points of this service. Repeatable: of any of them.
     #[param(style = Form, explode)]
     service: Vec<String>,
@@ -181,6 +186,18 @@ pub(crate) struct QueryParams {
     step: i64,
 }
 
+/// A type of metrics.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only described")]
+pub(crate) enum MetricType {
+    Gauge,
+    Sum,
+    Histogram,
+    ExponentialHistogram,
+    Summary,
+}
+
 impl QueryParams {
     fn read(params: &Params) -> Result<Self, Error> {
         let TimeRange { start, end } = params.range()?;
@@ -207,6 +224,7 @@ impl QueryParams {
         let name = params.text("name")?.ok_or_else(|| bad("name", "is needed: the name of a metric"))?;
         Ok(Self {
             name: name.to_owned(),
+            kind: params.word("type", &TYPES)?,
             service: params.all("service").map(str::to_owned).collect(),
             function: params.text("function")?.map(str::to_owned),
             attr: attributes(params, "attr")?,
@@ -222,6 +240,7 @@ impl QueryParams {
     fn conditions(&self, read_from: i64) -> Where {
         let mut conditions = Where::default();
         conditions.equals("name", Some(self.name.as_str()));
+        conditions.equals("type", self.kind);
         one_of(&mut conditions, "service", &self.service);
         conditions.equals("function", self.function.as_deref());
         conditions.range("time", TimeRange { start: Some(read_from), end: Some(self.end) });
@@ -275,8 +294,9 @@ pub(crate) struct SeriesAnswer {
     /// The labels of `by`; null where a point has no such attribute.
     #[schema(value_type = Object)]
     labels: BTreeMap<String, Option<String>>,
-    /// `[start of the step in ms since 1970, value]`; steps without points are left out.
-    #[schema(value_type = Vec<Vec<f64>>)]
+    /// `[start of the step in ms since 1970, value]`; steps without points are left out. A value that is
+    /// NaN or infinite is null.
+    #[schema(value_type = Vec<Vec<Option<f64>>>)]
     points: Vec<(i64, f64)>,
 }
 
@@ -312,8 +332,16 @@ pub(crate) async fn query(State(state): State<ApiState>, uri: Uri) -> Result<Res
     let mut answer = session.sql(&sql, conditions.params()).await?;
     let mut fold: Option<Fold> = None;
     let mut agg = asked.agg;
+    let mut kinds = BTreeSet::new();
     while let Some(batch) = answer.stream.next().await {
-        for point in points::of(&batch?, asked.by.len())? {
+        let batch = batch?;
+        points::kinds(&batch, &mut kinds)?;
+        if kinds.len() > 1 {
+            let kinds: Vec<_> = kinds.into_iter().collect();
+            let which = format!("is sent as {}: choose with type={}", kinds.join(" and as "), kinds.join(" or type="));
+            return Err(refuse("name", &asked.name, &which));
+        }
+        for point in points::of(&batch, asked.by.len())? {
             let agg = *agg.get_or_insert_with(|| points::usual_agg(&point));
             fold.get_or_insert_with(|| Fold::new(steps, agg, SERIES_MAX)).push(point);
         }

@@ -1,5 +1,6 @@
 //! The HTTP API beside SQL: traces, search, logs, metrics, names and values, live tail.
 //!
+//! - `address`: what an address must be, whatever it names;
 //! - `params`: parameters, read strictly;
 //! - `filter`: parameters as conditions of a query;
 //! - `answer`: what the answers have in common: rows, times, cursors;
@@ -12,6 +13,7 @@
 //! Every answer says whether it is complete. Each handler's documentation is the source of
 //! `/api/v1/openapi.json` (`crate::openapi`).
 
+pub(crate) mod address;
 mod answer;
 pub(crate) mod catalog;
 mod filter;
@@ -34,6 +36,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::{MethodRouter, get};
 use hopline_model::Table;
+use http::Uri;
 use tokio::sync::broadcast;
 
 use crate::engine::Engine;
@@ -59,6 +62,12 @@ impl FromRef<ApiState> for Engine {
     fn from_ref(state: &ApiState) -> Engine {
         state.engine.clone()
     }
+}
+
+/// The answer to an address that names nothing.
+pub(crate) async fn nothing_here(uri: Uri) -> Error {
+    let path: String = uri.path().chars().take(200).collect();
+    Error::NotFound(format!("there is nothing at {path}: /api/v1/openapi.json describes what there is"))
 }
 
 /// The API without live tail.

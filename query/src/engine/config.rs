@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+/// More threads than that cannot help, and each takes a stack of its own.
+const THREADS_MAX: usize = 1_024;
+
 /// Settings under `[query]`. Every field has a default that works on a laptop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Threads that run queries, and parts into which a query is split. 0: as many as there are cores.
+    /// Threads that run queries, and parts into which a query is split, up to 1024. 0: as many as there are cores.
     pub threads: usize,
     /// Memory that all queries together may use for sorting, grouping and joining. Beyond it they spill to disk.
     pub memory_bytes: usize,
@@ -52,6 +55,10 @@ impl Config {
             let reason = format!("must be at least {min}");
             if value < min { Err(ConfigError { key, value: value.to_string(), reason }) } else { Ok(()) }
         };
+        if self.threads > THREADS_MAX {
+            let reason = format!("must be at most {THREADS_MAX}; 0 is as many as there are cores");
+            return Err(ConfigError { key: "query.threads", value: self.threads.to_string(), reason });
+        }
         at_least("query.memory_bytes", self.memory_bytes as u64, 16 << 20)?;
         at_least("query.concurrent_max", self.concurrent_max as u64, 1)?;
         at_least("query.timeout_ms", self.timeout_ms, 1)?;
@@ -79,4 +86,18 @@ pub struct ConfigError {
     pub value: String,
     /// What is wrong with it.
     pub reason: String,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_an_upper_bound() {
+        let config = |threads| Config { threads, ..Config::default() };
+        assert_eq!(config(1_024).validate(), Ok(()));
+        let error = config(1_025).validate().unwrap_err().to_string();
+        assert_eq!(error, "query.threads = 1025: must be at most 1024; 0 is as many as there are cores");
+    }
 }

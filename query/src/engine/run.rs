@@ -122,7 +122,9 @@ impl Query {
     async fn plan(&self) -> Result<(Arc<dyn ExecutionPlan>, datafusion::execution::SessionState), Error> {
         let mut statement = statement::parse(&self.text)?;
         rewrite::rewrite(&mut statement, &self.params)?;
-        let state = self.session.state()?;
+        let mut state = self.session.state()?;
+        // What `now()` is, for the whole query.
+        state.mark_start_execution();
         let logical = state.statement_to_plan(statement).await?;
         // The statement was checked word by word; this is DataFusion's own check.
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);

@@ -21,14 +21,14 @@ use crate::table::{KeyTypes, SnapshotTable, store_url};
 
 const CATALOG: &str = "hopline";
 const SCHEMA: &str = "public";
+/// How DataFusion names its folders of spilled rows.
+const SPILL_PREFIX: &str = "datafusion-";
 
 /// Everything but tables.
 pub(super) fn shared(storage: &Storage, config: &Config) -> Result<SessionState, Error> {
-    let spill = storage.dir().join("tmp");
     let disk = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::Directories(vec![spill.clone()]))
+        .with_mode(spill(storage).map_err(Error::Start)?)
         .with_max_temp_directory_size(config.spill_bytes);
-    std::fs::create_dir_all(&spill).map_err(Error::Start)?;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes)))
         .with_disk_manager_builder(disk)
@@ -49,6 +49,23 @@ pub(super) fn shared(storage: &Storage, config: &Config) -> Result<SessionState,
         datafusion::execution::FunctionRegistry::register_udf(&mut state, function)?;
     }
     Ok(state)
+}
+
+/// Where queries put what does not fit in memory. Nothing is written to a folder that is only read.
+fn spill(storage: &Storage) -> std::io::Result<DiskManagerMode> {
+    if matches!(storage.ready_for_writes(), Err(hopline_storage::Error::ReadOnly)) {
+        return Ok(DiskManagerMode::OsTmpDirectory);
+    }
+    let dir = storage.dir().join("tmp");
+    std::fs::create_dir_all(&dir)?;
+    // What a server that was killed left behind: no other runs on this folder.
+    for entry in std::fs::read_dir(&dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(SPILL_PREFIX) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(DiskManagerMode::Directories(vec![dir]))
 }
 
 fn settings(config: &Config) -> SessionConfig {

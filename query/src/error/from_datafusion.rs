@@ -7,8 +7,11 @@ use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use parquet::errors::ParquetError;
 
-use super::Error;
+use super::{Error, ErrorKind, message};
+
+const DIVISION_BY_ZERO: &str = "division by zero";
 
 /// Names farther from the one asked for than this are not offered.
 const DISTANCE_MAX: usize = 3;
@@ -23,11 +26,11 @@ impl From<DataFusionError> for Error {
             DataFusionError::ArrowError(inner, _) => from_arrow(*inner),
             DataFusionError::ObjectStore(e) => Error::Read(e),
             DataFusionError::IoError(e) => from_io(e),
-            DataFusionError::ParquetError(e) => Error::Read(e),
+            DataFusionError::ParquetError(e) => from_parquet(*e),
             DataFusionError::Internal(_)
             | DataFusionError::ExecutionJoin(_)
             | DataFusionError::Substrait(_)
-            | DataFusionError::Ffi(_) => Error::Internal(Box::new(error)),
+            | DataFusionError::Ffi(_) => from_text(&error.to_string()).unwrap_or(Error::Internal(Box::new(error))),
             by_client => from_client(&by_client),
         }
     }
@@ -38,48 +41,63 @@ fn from_client(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::SQL(parser, _) => from_parser(parser),
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
-        DataFusionError::Plan(message) => {
-            let hint = message.contains("table '").then(|| "the tables are spans, logs and metrics".to_owned());
-            Error::Plan { message: tidy(message), hint }
+        DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
+            let (message, hint) = message::planning(message);
+            Error::Plan { message, hint }
         }
-        DataFusionError::NotImplemented(message) | DataFusionError::Configuration(message) => {
-            Error::Plan { message: tidy(message), hint: None }
+        DataFusionError::NotImplemented(message) => {
+            let (message, hint) = message::not_supported(message);
+            Error::Plan { message, hint }
         }
-        DataFusionError::Execution(message) => Error::Execution(tidy(message)),
+        DataFusionError::Execution(message) => {
+            from_text(message).unwrap_or_else(|| Error::Execution(message::tidy(message)))
+        }
         DataFusionError::ResourcesExhausted(message) => Error::Memory(exhausted(message)),
-        other => Error::internal(other.to_string()),
+        other => from_text(&other.to_string()).unwrap_or_else(|| Error::internal(other.to_string())),
     }
 }
 
 /// An error that several owners have: its text is all that can be taken.
 fn from_shared(error: &DataFusionError) -> Error {
-    match error.find_root() {
-        DataFusionError::ArrowError(arrow, _) => {
-            from_values(arrow).unwrap_or_else(|| Error::internal(arrow.to_string()))
+    let root = error.find_root();
+    match root {
+        DataFusionError::ArrowError(arrow, _) => from_values(arrow)
+            .or_else(|| from_text(&root.to_string()))
+            .unwrap_or_else(|| Error::internal(root.to_string())),
+        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+            Some(ours) if ours.kind() == ErrorKind::Invalid => Error::Execution(ours.to_string()),
+            Some(ours) if ours.kind() == ErrorKind::Memory => Error::Memory(ours.to_string()),
+            _ => from_client(root),
+        },
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
+            from_text(&root.to_string()).unwrap_or_else(|| Error::Read(root.to_string().into()))
         }
-        root @ (DataFusionError::SQL(..)
-        | DataFusionError::SchemaError(..)
-        | DataFusionError::Plan(_)
-        | DataFusionError::NotImplemented(_)
-        | DataFusionError::Configuration(_)
-        | DataFusionError::Execution(_)
-        | DataFusionError::ResourcesExhausted(_)) => from_client(root),
-        other => Error::internal(other.to_string()),
+        root => from_client(root),
     }
 }
 
 fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    match error.downcast::<Error>() {
-        Ok(ours) => *ours,
-        Err(other) => match other.downcast::<DataFusionError>() {
-            Ok(inner) => (*inner).into(),
-            Err(other) => Error::Internal(other),
-        },
+    let error = match error.downcast::<Error>() {
+        Ok(ours) => return *ours,
+        Err(other) => other,
+    };
+    let error = match error.downcast::<DataFusionError>() {
+        Ok(inner) => return (*inner).into(),
+        Err(other) => other,
+    };
+    let error = match error.downcast::<ArrowError>() {
+        Ok(inner) => return from_arrow(*inner),
+        Err(other) => other,
+    };
+    match error.downcast::<ParquetError>() {
+        Ok(inner) => from_parquet(*inner),
+        // The engine of regular expressions speaks for itself.
+        Err(other) => from_text(&other.to_string()).unwrap_or(Error::Internal(other)),
     }
 }
 
 fn from_arrow(error: ArrowError) -> Error {
-    if let Some(error) = from_values(&error) {
+    if let Some(error) = from_values(&error).or_else(|| from_text(&error.to_string())) {
         return error;
     }
     match error {
@@ -89,10 +107,46 @@ fn from_arrow(error: ArrowError) -> Error {
     }
 }
 
+/// Files are read with the filters of the query, whose errors come out as the reader's.
+fn from_parquet(error: ParquetError) -> Error {
+    if let Some(error) = from_text(&error.to_string()) {
+        return error;
+    }
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => (*inner).into(),
+            Err(other) => Error::Read(other),
+        },
+        other => Error::Read(Box::new(other)),
+    }
+}
+
+/// What the client caused, though it came wrapped as something else: only the text tells.
+fn from_text(text: &str) -> Option<Error> {
+    if let Some(debug) = message::of_filter(text) {
+        return Some(from_filter(debug));
+    }
+    message::regular_expression(text).map(Error::Execution)
+}
+
+/// An error of a filter that was moved into the files' reader, as its `Debug` shows it.
+fn from_filter(debug: &str) -> Error {
+    let quoted = message::quoted(debug);
+    if let Some(message) = message::regular_expression(debug) {
+        return Error::Execution(quoted.as_deref().and_then(message::regular_expression).unwrap_or(message));
+    }
+    match quoted {
+        _ if debug.starts_with("ArrowError(DivideByZero") => Error::Execution(DIVISION_BY_ZERO.to_owned()),
+        Some(message) if debug.starts_with("ResourcesExhausted(") => Error::Memory(exhausted(&message)),
+        Some(message) if !debug.starts_with("Internal(") => Error::Execution(message::tidy(&message)),
+        _ => Error::internal(debug),
+    }
+}
+
 /// Errors that the values of rows caused, or that there are too many of them.
 fn from_values(error: &ArrowError) -> Option<Error> {
     match error {
-        ArrowError::DivideByZero => Some(Error::Execution("division by zero".to_owned())),
+        ArrowError::DivideByZero => Some(Error::Execution(DIVISION_BY_ZERO.to_owned())),
         ArrowError::MemoryError(message) => Some(Error::Memory(message.clone())),
         ArrowError::IoError(message, e) => {
             is_disk_full(e.kind(), message).then(|| Error::Memory("the disk for spilled rows is full".to_owned()))
@@ -102,7 +156,7 @@ fn from_values(error: &ArrowError) -> Option<Error> {
         | ArrowError::ComputeError(m)
         | ArrowError::ArithmeticOverflow(m)
         | ArrowError::InvalidArgumentError(m)
-        | ArrowError::NotYetImplemented(m) => Some(Error::Execution(m.clone())),
+        | ArrowError::NotYetImplemented(m) => from_text(m).or_else(|| Some(Error::Execution(message::tidy(m)))),
         _ => None,
     }
 }
@@ -131,6 +185,8 @@ pub(crate) fn from_parser(error: &ParserError) -> Error {
     let Some((message, place)) = text.rsplit_once(" at Line: ") else {
         return Error::Parse { message: text.to_owned(), position: None };
     };
+    // The parser shows its own type here.
+    let message = if message.starts_with("No infix parser for token") { "this cannot stand here" } else { message };
     let position = place.split_once(", Column: ").and_then(|(line, column)| {
         let digits: String = column.chars().take_while(char::is_ascii_digit).collect();
         Some((line.parse().ok()?, digits.parse().ok()?))
@@ -159,10 +215,6 @@ fn exhausted(message: &str) -> String {
     message.lines().next().unwrap_or_default().replace("datafusion.runtime.", "")
 }
 
-fn tidy(message: &str) -> String {
-    message.replace("hopline.public.", "")
-}
-
 /// The up to three of `names` that are nearest to `name`.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_lowercase();
@@ -176,7 +228,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
 }
 
 /// Levenshtein's distance between two texts, by bytes.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = i;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, header};
 
+use super::break_off::{self, MayBreakOff};
 use super::value::{Style, member, type_name, writer};
 use super::{Format, Options};
 use crate::engine::{Answer, AnswerStream};
@@ -28,6 +29,7 @@ pub async fn respond(mut answer: Answer, format: Format, options: Options) -> Re
     let chunks = futures::stream::unfold(body, |mut body| async { Some((body.next().await?, body)) }).fuse();
     let mut response = Body::from_stream(chunks).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response.extensions_mut().insert(MayBreakOff);
     Ok(response)
 }
 
@@ -56,7 +58,7 @@ impl Writing {
                 self.ended = true;
                 match self.stream.incomplete() {
                     None => self.encoder.end(),
-                    Some(reason) => return Some(self.encoder.cut(reason)),
+                    Some(reason) => return Some(broken_off(self.encoder.cut(reason)).await),
                 }
             }
         };
@@ -65,10 +67,18 @@ impl Writing {
             Err(error) => {
                 self.ended = true;
                 error.log();
-                self.encoder.failed(&error)
+                broken_off(self.encoder.failed(&error)).await
             }
         })
     }
+}
+
+/// The end of an answer. If the transfer is broken off, what comes before is passed on first.
+async fn broken_off(end: io::Result<Bytes>) -> io::Result<Bytes> {
+    if end.is_err() {
+        break_off::pass_on().await;
+    }
+    end
 }
 
 /// Writes batches in one format.

@@ -8,12 +8,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    CopySource, DescribeAlias, ObjectName, Query, Select, SetExpr, Statement as Sql, TableFactor, Visit, Visitor,
+    CopySource, DescribeAlias, Expr, ObjectName, Query, Select, SetExpr, Statement as Sql, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::ignored;
 use crate::error::Error;
 
 /// The longest text that is parsed, in bytes.
@@ -206,6 +207,17 @@ fn too_many(what: &'static str, max: usize) -> ControlFlow<Box<Error>> {
     ControlFlow::Break(Box::new(Error::TooLarge { what, got: format!("more than {max}"), max: max as u64 }))
 }
 
+/// The planner would pass this over.
+fn passed_over(clause: Option<&str>) -> ControlFlow<Box<Error>> {
+    match clause {
+        None => ControlFlow::Continue(()),
+        Some(clause) => {
+            let message = format!("{clause} is not supported");
+            ControlFlow::Break(Box::new(Error::Plan { message, hint: None }))
+        }
+    }
+}
+
 impl Visitor for Check {
     type Break = Box<Error>;
 
@@ -223,7 +235,12 @@ impl Visitor for Check {
         }
     }
 
-    fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<Self::Break> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        passed_over(ignored::in_expr(expr))
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        passed_over(ignored::in_select(select))?;
         self.selects += 1;
         if self.selects > SELECTS_MAX {
             return too_many("the list of the query's SELECTs", SELECTS_MAX);
@@ -248,6 +265,7 @@ impl Visitor for Check {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        passed_over(ignored::in_table(factor))?;
         let function = match factor {
             TableFactor::Table { name, args: Some(_), .. } => name.to_string().to_lowercase(),
             TableFactor::Function { name, .. } => name.to_string().to_lowercase(),
@@ -354,6 +372,25 @@ mod tests {
             check(text, Err(ErrorKind::Invalid));
         }
         check("SELECT * FROM information_schema.df_settings", Err(ErrorKind::Invalid));
+    }
+
+    #[test]
+    fn clauses_that_would_be_passed_over() {
+        for text in [
+            "SELECT * FROM spans TABLESAMPLE BERNOULLI (10)",
+            "SELECT * FROM spans s TABLESAMPLE (10 PERCENT)",
+            "SELECT * FROM (SELECT * FROM spans) x TABLESAMPLE (10 PERCENT)",
+            "SELECT name FROM spans PREWHERE name = 'x'",
+            "SELECT name FROM spans CONNECT BY name = 'x'",
+            "SELECT name FROM spans PARTITION (p1)",
+            "SELECT name FROM spans WITH ORDINALITY",
+            "SELECT name, count(*) FROM spans GROUP BY name WITH ROLLUP",
+            "SELECT count(DISTINCT *) FROM spans",
+        ] {
+            let error = parse(text).map(|_| ()).unwrap_err();
+            assert!(error.to_string().ends_with("is not supported"), "{text}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Rows of `metrics` as points to fold.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{
     Array, ArrowPrimitiveType, BooleanArray, Float64Array, Int32Array, PrimitiveArray, RecordBatch, UInt64Array,
 };
@@ -32,6 +34,17 @@ pub(super) const COLUMNS: [&str; 20] = [
     "negative_bucket_counts",
     "quantiles",
 ];
+
+/// Adds the types of a batch's points to `kinds`.
+pub(super) fn kinds(batch: &RecordBatch, kinds: &mut BTreeSet<String>) -> Result<(), Error> {
+    let column = Text::of(batch, "type")?;
+    for kind in (0..batch.num_rows()).map(|row| column.or_empty(row)) {
+        if !kinds.contains(kind) {
+            kinds.insert(kind.to_owned());
+        }
+    }
+    Ok(())
+}
 
 /// The points of a batch; those without a value are left out.
 pub(super) fn of(batch: &RecordBatch, labels: usize) -> Result<Vec<Point>, Error> {

@@ -148,3 +148,31 @@ async fn bad_questions_about_metrics() {
         api.refused(&format!("/api/v1/metrics/query?{query}"), 400, expected).await;
     }
 }
+
+#[tokio::test]
+async fn one_name_with_two_types() {
+    let points = [
+        point("load", 1, 10, json!({"type": "gauge", "value": 5.0})),
+        point("load", 2, 20, json!({"type": "sum", "temporality": "delta", "is_monotonic": true, "value": 60.0})),
+    ];
+    everywhere(Table::Metrics, &points, async |api| {
+        let url = format!("/api/v1/metrics/query?name=load&{RANGE}");
+        api.refused(&url, 400, "is sent as gauge and as sum: choose with type=gauge or type=sum").await;
+        for (kind, agg, value) in [("gauge", "avg", 5.0), ("SUM", "rate", 1.0)] {
+            let got = api.get(&format!("{url}&type={kind}")).await;
+            assert_eq!((&got["agg"], &got["series"][0]["points"][0][1]), (&json!(agg), &json!(value)), "{kind}");
+        }
+        assert_eq!(api.get(&format!("{url}&type=summary")).await["series"], json!([]));
+        api.refused(&format!("{url}&type=counter"), 400, "one of gauge, sum, histogram").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_that_are_no_numbers() {
+    let api = Api::with(Table::Metrics, &[point("odd", 1, 10, json!({"type": "gauge"}))]);
+    let sql = "SELECT 'NaN'::double, 'Infinity'::double, '-Infinity'::double".replace(' ', "%20");
+    let got = api.get(&format!("/api/v1/sql?query={sql}")).await;
+    assert_eq!(got["rows"], json!([["NaN", "Infinity", "-Infinity"]]));
+    assert_eq!(api.get(&format!("/api/v1/metrics/query?name=odd&{RANGE}")).await["series"], json!([]));
+}

@@ -30,6 +30,12 @@ async fn names_of_one_tenant_hot_and_cold() {
     everywhere(Table::Spans, &spans(), async |api| {
         let services = api.get("/api/v1/services").await;
         assert_eq!(services, json!({"services": [{"name": "db"}, {"name": "shop"}], "complete": true}));
+        for path in ["services?limit=1", "services?details=true&limit=1", "operations?limit=2"] {
+            let got = api.get(&format!("/api/v1/{path}")).await;
+            assert_eq!(got["complete"], json!(false), "{path}");
+            assert!(got["reason"].as_str().unwrap().starts_with("the limit of "), "{got}");
+        }
+        assert_eq!(api.get("/api/v1/operations?limit=3").await["complete"], json!(true));
         let detailed = api.get("/api/v1/services?details=true").await;
         assert_eq!(
             detailed["services"],

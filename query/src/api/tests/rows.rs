@@ -150,6 +150,13 @@ async fn bad_parameters_of_a_search() {
     let cursor = api.get("/api/v1/search?limit=1").await["cursor"].as_str().unwrap().to_owned();
     api.refused(&format!("/api/v1/search?service=db&cursor={cursor}"), 400, "other parameters").await;
     api.refused(&format!("/api/v1/logs?cursor={cursor}x"), 400, "parameter cursor").await;
+    // A cursor that was changed leads nowhere.
+    for at in 0..cursor.len() {
+        let mut changed = cursor.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        api.refused(&format!("/api/v1/search?limit=1&cursor={changed}"), 400, "parameter cursor").await;
+    }
 }
 
 fn log(at: i64, body: &str, members: Value) -> Value {

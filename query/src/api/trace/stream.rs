@@ -13,6 +13,7 @@ use http::header;
 use tokio::sync::mpsc;
 
 use crate::error::Error;
+use crate::render::break_off::{self, MayBreakOff};
 
 /// About how large a piece is.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
@@ -41,6 +42,14 @@ where
     let first = pieces.recv().await.transpose()?.unwrap_or_default();
     let Some(second) = pieces.recv().await else { return Ok((headers, first).into_response()) };
     let rest = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) }).fuse();
-    let all = stream::iter([Ok(first), second]).chain(rest).map(|piece| piece.inspect_err(Error::log));
-    Ok((headers, Body::from_stream(all)).into_response())
+    let all = stream::iter([Ok(first), second]).chain(rest).then(|piece| async {
+        if let Err(error) = &piece {
+            error.log();
+            break_off::pass_on().await;
+        }
+        piece
+    });
+    let mut response = (headers, Body::from_stream(all)).into_response();
+    response.extensions_mut().insert(MayBreakOff);
+    Ok(response)
 }

@@ -200,3 +200,33 @@ async fn statements_as_deep_as_allowed_are_planned() {
         assert_eq!(text(&rows).len(), 1, "{query:.60}");
     }
 }
+
+#[tokio::test]
+async fn a_folder_that_is_only_read_is_not_written_to() {
+    let Kept { storage, _dir: dir } = kept(100_000);
+    storage.close().unwrap();
+    drop(storage);
+    let list = || {
+        let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = list();
+    let mode = hopline_storage::Mode::ReadOnly;
+    let clock = Arc::new(hopline_storage::SystemClock);
+    let (storage, _) = Storage::open(dir.path(), Default::default(), mode, clock, &Registry::new()).unwrap();
+    let small = Config { memory_bytes: 16 << 20, threads: 2, ..Config::default() };
+    let engine = Engine::new(storage, small, &Registry::new()).unwrap();
+    let query = "SELECT trace_id, span_id, name, duration, start_time FROM spans ORDER BY trace_id";
+    assert_eq!(ask(&engine, query, Params::None).await.unwrap().len(), 100_000, "spilled elsewhere");
+    assert_eq!(list(), before);
+}
+
+#[test]
+fn rows_spilled_by_a_server_that_was_killed_are_removed() {
+    let kept = Kept::new();
+    let left = kept.storage.dir().join("tmp/datafusion-left");
+    std::fs::create_dir_all(left.join("spill")).unwrap();
+    drop(engine(&kept));
+    assert!(!left.exists());
+}
