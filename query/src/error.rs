@@ -184,7 +184,7 @@ pub enum Error {
     #[error("read the stored data")]
     Storage(#[source] hopline_storage::Error),
     /// The query's files could not be read.
-    #[error("read the stored files")]
+    #[error("a stored file could not be read ({0}): `hopline verify` names every file that is damaged or missing")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A fault of ours.
     #[error("the query stopped by a fault of the server")]

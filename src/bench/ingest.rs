@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::encode::{Compression, Format};
 use super::histogram::Latencies;
 use super::load::{self, Outcome, Pace, Target};
-use super::server::{Choice, Left, Server, Usage};
+use super::machine::{Machine, Shares};
+use super::server::{Choice, Left, Server, Usage, usage};
 use super::workload::Workload;
 
 /// How requests travel.
@@ -90,6 +91,8 @@ struct Report {
     server_idle_rss_bytes: Option<u64>,
     server_started_in_ms: Option<f64>,
     disk_bytes_per_span: Option<f64>,
+    /// Who used the machine's CPUs while loaded.
+    machine: Option<Shares>,
     spans_counted: u64,
     /// Whether as many spans were added to the table as were acknowledged.
     complete: bool,
@@ -104,18 +107,34 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let idle = server.usage();
     let before = server.count_spans().await.context("count the spans before")?;
-    let from = server.usage();
+    let (from, from_all) = (server.usage(), Watched::now());
     let outcome = load(&args, &server).await?;
-    let to = server.usage();
+    let (to, to_all) = (server.usage(), Watched::now());
     let counted = server.count_spans().await.context("count the spans afterwards")?.saturating_sub(before);
     let last = server.usage();
     let left = server.stop().await?;
 
     let mut report = report(&args, &outcome, counted);
     report.server_started_in_ms = started_in.map(|d| d.as_secs_f64() * 1e3);
+    report.machine = from
+        .zip(to)
+        .zip(from_all.zip(to_all))
+        .and_then(|(server, (from, to))| from.machine.shares(to.machine, server, (from.load, to.load)));
     report.costs(idle.filter(|_| started_in.is_some()), from.zip(to), last, left);
     print(&report, args.json)?;
     Ok(if report.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The machine, and this process on it.
+struct Watched {
+    machine: Machine,
+    load: Usage,
+}
+
+impl Watched {
+    fn now() -> Option<Watched> {
+        Some(Watched { machine: Machine::now()?, load: usage(std::process::id())? })
+    }
 }
 
 /// Sends the load that `args` describe.
@@ -189,6 +208,7 @@ fn report(args: &Args, outcome: &Outcome, counted: u64) -> Report {
         server_idle_rss_bytes: None,
         server_started_in_ms: None,
         disk_bytes_per_span: None,
+        machine: None,
         spans_counted: counted,
         complete: counted == acknowledged && acknowledged > 0,
     }
@@ -268,6 +288,19 @@ fn text(r: &Report) -> String {
     }
     if let Some(bytes) = r.disk_bytes_per_span {
         line("disk", format!("{bytes:.1} bytes a span in Parquet"));
+    }
+    if let Some(m) = r.machine {
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        line(
+            "CPUs while loaded",
+            format!(
+                "server {}, this load {}, other processes {}, stolen by the host {}",
+                percent(m.server),
+                percent(m.load),
+                percent(m.others),
+                percent(m.stolen)
+            ),
+        );
     }
     let verdict = if r.complete { "all acknowledged spans are there" } else { "NOT what was acknowledged" };
     line("counted by SQL", format!("{} spans: {verdict}", r.spans_counted));

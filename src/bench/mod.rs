@@ -8,7 +8,7 @@
 //! with a folder that is removed afterwards. Both stop by themselves.
 //!
 //! The rooms: [`workload`] makes requests, [`client`] sends them, [`load`] keeps the pace,
-//! [`histogram`] counts latencies, [`server`] starts, watches and asks the server.
+//! [`histogram`] counts latencies, [`server`] starts, watches and asks the server, [`machine`] says what else went on.
 
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ mod encode;
 mod histogram;
 mod ingest;
 mod load;
+mod machine;
 mod query;
 mod server;
 mod workload;

@@ -21,7 +21,7 @@ const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(300);
 
 /// Linux counts CPU time for programs in hundredths of a second, whatever its own clock does.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Which server to use.
 #[derive(Debug, Clone, clap::Args)]
@@ -217,7 +217,8 @@ fn ended(pid: u32) -> bool {
     }
 }
 
-fn usage(pid: u32) -> Option<Usage> {
+/// What the process `pid` has used; `None` where there is no `/proc`.
+pub(super) fn usage(pid: u32) -> Option<Usage> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold spaces and brackets: the fields are counted from behind it, where the third is.
     let (_, fields) = stat.rsplit_once(") ")?;
