@@ -33,6 +33,8 @@ const GZIP_SHORTEST: usize = 18;
 
 thread_local! {
     static GZIP: RefCell<libdeflater::Decompressor> = RefCell::new(libdeflater::Decompressor::new());
+    // To make one costs more than to inflate a few spans.
+    static ZSTD: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
 }
 
 impl Coding {
@@ -108,7 +110,7 @@ fn zstd_stated_bytes(body: &[u8], limit: usize) -> Option<usize> {
 fn zstd_at_once(body: &[u8], limit: usize) -> Option<Vec<u8>> {
     let stated = zstd_stated_bytes(body, limit)?;
     // Fails when more frames follow, and then the stream decides.
-    zstd::bulk::decompress(body, stated).ok().filter(|plain| plain.len() == stated)
+    ZSTD.with_borrow_mut(|zstd| zstd.decompress(body, stated)).ok().filter(|plain| plain.len() == stated)
 }
 
 fn zstd_stream(body: &[u8], limit: usize) -> Result<impl Read, ExportError> {
