@@ -113,6 +113,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(forward)
+        .method_not_allowed_fallback(only_read)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), observe))
         .with_state(shared)
 }
@@ -210,6 +211,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     }
 }
 
+/// What is not the API's is read only. `Allow` is set by the router.
+async fn only_read(request: Request) -> Response {
+    let detail = format!("{} is not possible on {}: use GET", request.method(), request.uri().path());
+    problem(StatusCode::METHOD_NOT_ALLOWED, &detail)
+}
+
 /// An error by RFC 9457.
 fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or_default().to_lowercase();
@@ -256,6 +263,15 @@ mod tests {
         let (status, body) = ask(&shared, "/readyz").await;
         assert!(status == 503 && body.contains("the disk is full"), "{body}");
         assert_eq!(ask(&shared, "/api/v1/services").await.0, 200, "reading still works");
+
+        let post = Request::post("/healthz").body(Body::empty()).unwrap();
+        let response = TowerToHyperService::new(router(Arc::clone(&shared))).call(post).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["allow"]),
+            (405, &HeaderValue::from_static("GET,HEAD"))
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.starts_with(br#"{"detail":"POST is not possible on /healthz: use GET"#), "{body:?}");
 
         shared.health.set(Phase::Draining);
         assert!(ask(&shared, "/readyz").await.1.contains("draining"));
