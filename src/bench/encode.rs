@@ -3,6 +3,7 @@
 use std::io;
 
 use clap::ValueEnum;
+use libdeflater::CompressionLvl;
 
 /// How a request is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,6 +36,9 @@ impl Compression {
     }
 }
 
+/// What a fast client uses. libdeflate's level 0, which it calls the fastest, does not compress.
+const GZIP_LEVEL: i32 = 1;
+
 /// Compresses one request after the other.
 pub(crate) enum Compressor {
     /// Copies.
@@ -50,7 +54,10 @@ impl Compressor {
     pub(crate) fn new(compression: Compression) -> io::Result<Compressor> {
         Ok(match compression {
             Compression::None => Compressor::None,
-            Compression::Gzip => Compressor::Gzip(libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest())),
+            Compression::Gzip => {
+                let level = CompressionLvl::new(GZIP_LEVEL).map_err(|e| io::Error::other(format!("{e:?}")))?;
+                Compressor::Gzip(libdeflater::Compressor::new(level))
+            }
             Compression::Zstd => Compressor::Zstd(Box::new(zstd::bulk::Compressor::new(1)?)),
         })
     }
