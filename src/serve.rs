@@ -78,8 +78,11 @@ impl Args {
 /// Starts the server and returns when it has stopped.
 pub(crate) fn run(args: &Args, file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let loaded = config::load(&args.sources(file))?;
-    // Receivers and the API share these threads; queries have their own (`hopline_query`).
+    // Receivers and the API share these threads; queries, the committer, flushes and large requests have their
+    // own. Waking a second thread on two cores costs more than it does (docs/performance.md).
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.div_ceil(2))
         .enable_all()
         .thread_name("hopline-io")
         .build()

@@ -5,8 +5,8 @@
 //! snapshot, until its rows are in committed files.
 //!
 //! Small batches are merged as they gather, so that a snapshot has tens of batches, not
-//! tens of thousands: whenever eight of a size stand in a row, as in a log-structured
-//! merge tree, which copies each row a few times in all.
+//! tens of thousands: whenever sixteen of a size stand in a row, as in a log-structured
+//! merge tree, which copies each row two or three times in all.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::config::{Config, seconds};
 use crate::record::Position;
 
 /// Batches of fewer rows than one of these are merged when there are [`FAN_IN`] in a row.
-const TIERS: [usize; 4] = [8, 64, 512, 4_096];
-const FAN_IN: usize = 8;
+const TIERS: [usize; 3] = [16, 256, 4_096];
+const FAN_IN: usize = 16;
 
 /// The rows of one table in one generation.
 pub(crate) type Batches = Vec<Arc<RecordBatch>>;
