@@ -83,11 +83,27 @@ enum ConfigCommand {
     Show,
 }
 
+impl Command {
+    /// Whether it works without settings. A file that was named is checked nevertheless: a typing error
+    /// must not go unnoticed.
+    fn takes_no_settings(&self) -> bool {
+        use Command::{Bench, Compact, Completions, Config, Demo, Expire, Search, Serve, Sql, Tail, Trace, Verify};
+        match self {
+            Sql(_) | Trace(_) | Search(_) | Tail(_) | Demo(_) | Bench(_) | Completions { .. } => true,
+            Serve(_) | Compact(_) | Expire(_) | Verify(_) | Config(_) => false,
+        }
+    }
+}
+
 /// Does what the command line says.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let Cli { config, command } = Cli::parse();
     if !matches!(command, Command::Serve(_)) {
         telemetry::start_for_commands();
+    }
+    // The other commands read the settings anyway, with their flags.
+    if config.is_some() && command.takes_no_settings() {
+        config::load(&Sources::new(config.clone()))?;
     }
     match command {
         Command::Serve(args) => serve::run(&args, config),

@@ -46,6 +46,21 @@ fn is_no_data_folder(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(hopline_storage::Error::NotADataFolder { .. }))
 }
 
+/// The error and its causes on a terminal. What a cause says that stands there already is not repeated:
+/// wrappers of errors often pass on their cause's text.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    // An error may tell of values that a service sent.
+    text.split('\n').map(crate::render::clean).collect::<Vec<_>>().join("\n")
+}
+
 /// Says on standard error what went wrong, and gives the code to end with.
 pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     let error = match result {
@@ -64,6 +79,18 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     };
     let prefix = crate::render::Style::stderr().red("error:");
     // Nothing can be done if even that cannot be written.
-    let _ = io::Write::write_all(&mut io::stderr(), format!("{prefix} {error:#}\n").as_bytes());
+    let _ = io::Write::write_all(&mut io::stderr(), format!("{prefix} {}\n", chain(&error)).as_bytes());
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("too many rows\n\x1b").context("axum: too many rows\n\x1b").context("read it");
+        assert_eq!(chain(&error), "read it: axum: too many rows\n␛");
+        assert_eq!(chain(&anyhow::anyhow!("a").context("b")), "b: a");
+    }
 }

@@ -6,7 +6,7 @@
 //! - [`serve`]: the server, a list of parts that start and stop; [`server_file`]: where it can be found;
 //! - [`telemetry`]: the server's own log and spans;
 //! - [`source`]: a server or a folder ([`offline`]) that the commands below ask;
-//! - [`sql`], [`trace`], [`search`], [`tail`]: commands that read; [`flags`]: values they take;
+//! - [`sql`], [`trace`], [`search`], [`tail`]: commands that read; [`flags`]: values they take; [`json`]: what they read;
 //! - [`maintain`]: `compact`, `expire`, `verify`;
 //! - [`demo`], [`mod@bench`]: commands that send;
 //! - [`render`]: tables and waterfalls on a terminal.
@@ -17,6 +17,7 @@ mod config;
 mod demo;
 mod exit;
 mod flags;
+mod json;
 mod maintain;
 mod offline;
 mod render;
@@ -30,9 +31,6 @@ mod telemetry;
 mod trace;
 
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     exit::report(cli::run())

@@ -47,6 +47,11 @@ impl Style {
         Style { colour: is_terminal && !no_colour && !dumb, width }
     }
 
+    /// Whether it is a terminal, where control characters do something.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.width.is_some()
+    }
+
     /// For what went wrong.
     pub(crate) fn red(&self, text: &str) -> String {
         self.paint("31;1", text)
@@ -100,7 +105,7 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, and those that change the direction of writing.
-fn is_control(c: char) -> bool {
+pub(crate) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

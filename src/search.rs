@@ -4,9 +4,13 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::flags;
+use crate::json;
 use crate::render::table::{self, Column};
 use crate::render::{self, Style};
 use crate::source::{Source, SourceArgs, parameter};
@@ -67,6 +71,9 @@ pub(crate) struct Args {
     /// Spans at most
     #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
+    /// Go on behind an earlier answer: the `cursor` that it gave with --json, and the same conditions
+    #[arg(long)]
+    cursor: Option<String>,
     /// Print JSON: the spans with all their attributes
     #[arg(long)]
     json: bool,
@@ -99,44 +106,52 @@ pub(crate) async fn run(args: Args, config: Option<PathBuf>) -> anyhow::Result<E
     let source = Source::open(&args.source, config).await?;
     let answer = find(&source, &args).await?;
     let mut out = std::io::stdout().lock();
+    let style = Style::stdout();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &answer).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json::write_pretty(&serde_json::to_vec(&answer)?, style.is_terminal(), &mut out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let spans = answer.get("spans").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let style = Style::stdout();
-    out.write_all(to_table(spans, style).as_bytes())?;
+    let spans = answer.spans.iter().map(|span| json::parse(span.get().as_bytes()));
+    let spans = spans.collect::<Result<Vec<_>, _>>().context("the answer is not JSON")?;
+    out.write_all(to_table(&spans, style).as_bytes())?;
     let note = format!("({} span{})", render::count(spans.len() as u64), if spans.len() == 1 { "" } else { "s" });
     writeln!(out, "{}", style.dim(&note))?;
     // More than was asked for is no surprise; anything else is.
-    if answer.get("cursor").is_none_or(Value::is_null) {
-        sql::warn_if_incomplete(&answer)?;
+    if answer.cursor.is_none() {
+        let Found { complete, reason, .. } = &answer;
+        sql::warn_if_incomplete(&serde_json::json!({ "complete": complete, "reason": reason }))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// An answer. The spans stay text: their attributes may be deeper than a tree may be.
+#[derive(Debug, Serialize, Deserialize)]
+struct Found {
+    spans: Vec<Box<RawValue>>,
+    complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
 /// Follows the cursor until there are enough spans.
-async fn find(source: &Source, args: &Args) -> anyhow::Result<Value> {
+async fn find(source: &Source, args: &Args) -> anyhow::Result<Found> {
     let parameters = args.parameters().join("&");
     let limit = args.limit as usize;
-    let mut spans: Vec<Value> = Vec::new();
-    let mut cursor = String::new();
+    let mut spans = Vec::new();
+    let mut cursor = args.cursor.clone();
     loop {
         let page = (limit - spans.len()).min(PAGE);
-        let mut answer = source.get_json(&format!("/api/v1/search?{parameters}&limit={page}{cursor}")).await?;
-        let found = answer.get_mut("spans").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-        let is_empty = found.is_empty();
-        spans.extend(found);
-        match answer.get("cursor").and_then(Value::as_str) {
-            Some(next) if spans.len() < limit && !is_empty => cursor = format!("&{}", parameter("cursor", next)),
-            _ => {
-                if let Some(answer) = answer.as_object_mut() {
-                    answer.insert("spans".to_owned(), json!(spans));
-                }
-                return Ok(answer);
-            }
+        let from = cursor.map(|cursor| format!("&{}", parameter("cursor", &cursor))).unwrap_or_default();
+        let answer = source.get_json(&format!("/api/v1/search?{parameters}&limit={page}{from}")).await?;
+        let mut found: Found = serde_json::from_slice(&answer).context("the answer is not that of a search")?;
+        let is_empty = found.spans.is_empty();
+        spans.append(&mut found.spans);
+        if found.cursor.is_none() || spans.len() >= limit || is_empty {
+            return Ok(Found { spans, ..found });
         }
+        cursor = found.cursor;
     }
 }
 
@@ -167,6 +182,7 @@ fn to_table(spans: &[Value], style: Style) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use clap::Parser as _;
+    use serde_json::json;
 
     use super::*;
 

@@ -1,7 +1,8 @@
 //! `server.json` in the data folder: who serves it, and where.
 //!
 //! Written at once as a whole when the addresses are known, removed when the server stops.
-//! After a crash it stays behind, so its reader must see for itself whether the server answers.
+//! After a crash it stays behind, and it goes along when a folder is copied. So its reader must see that
+//! a process holds the folder's lock, and that the one that answers is this one: its `instance` tells.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "server.json";
+
+/// The header of the answers that tells which server gave them.
+pub(crate) const INSTANCE: &str = "hopline-instance";
 
 /// What stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,8 @@ pub(crate) struct ServerFile {
     pub(crate) otlp_http: String,
     /// When it started, RFC 3339.
     pub(crate) started_at: String,
+    /// Another one at each start. Every answer of the API has it in the header [`INSTANCE`].
+    pub(crate) instance: String,
 }
 
 impl ServerFile {
@@ -70,6 +76,7 @@ mod tests {
             otlp_grpc: "127.0.0.1:4317".into(),
             otlp_http: "127.0.0.1:4318".into(),
             started_at: "2026-01-31T12:00:00Z".into(),
+            instance: "5eed".into(),
         };
         file.write(dir.path()).unwrap();
         assert_eq!(ServerFile::read(dir.path()), Some(file));

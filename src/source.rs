@@ -2,11 +2,16 @@
 //!
 //! A folder is opened for reading and its log is replayed into memory; the same API then
 //! answers in this process. So a command gets the same answer either way, and is written once.
+//!
+//! Which it is, the folder's lock decides: `server.json` alone proves nothing, for it stays behind
+//! after a crash and goes along into copies. And the server that it names is asked only if, in each
+//! answer, it shows that it is the one that wrote the file.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use axum::Router;
 use axum::body::Body;
 use futures::StreamExt as _;
@@ -23,8 +28,9 @@ use serde_json::Value;
 use crate::config::{Loaded, Sources};
 use crate::exit::Exit;
 use crate::flags;
+use crate::json;
 use crate::offline;
-use crate::server_file::ServerFile;
+use crate::server_file::{INSTANCE, ServerFile};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:4320";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,6 +57,8 @@ pub(crate) enum Source {
 /// A server somewhere.
 pub(crate) struct Server {
     base: String,
+    /// The `instance` that its answers must show, if it is asked because it serves a folder.
+    instance: Option<String>,
     client: Client<HttpConnector, Body>,
 }
 
@@ -66,11 +74,14 @@ impl Source {
             let url = args.server.clone().or(variable);
             return Ok(Source::Server(Box::new(Server::new(url.as_deref().unwrap_or(DEFAULT_SERVER))?)));
         };
-        if let Some(server) = running(dir).await {
-            return Ok(Source::Server(Box::new(server)));
-        }
         let loaded = crate::config::load(&Sources::new(config).flag("data", "--data", Some(dir.display())))?;
-        Source::folder(&loaded).await
+        match Source::folder(&loaded).await {
+            Err(error) if is_locked(&error) => match serving(dir).await {
+                Ok(server) => Ok(Source::Server(Box::new(server))),
+                Err(why) => Err(error.context(format!("{why:#}"))),
+            },
+            outcome => outcome,
+        }
     }
 
     async fn folder(loaded: &Loaded) -> anyhow::Result<Source> {
@@ -92,9 +103,9 @@ impl Source {
         self.ask(Method::GET, path, &[(header::ACCEPT, accept)], Body::empty()).await
     }
 
-    /// Asks for JSON.
-    pub(crate) async fn get_json(&self, path: &str) -> anyhow::Result<Value> {
-        json(self.get(path, "application/json").await?).await
+    /// Asks for JSON, and gives its text.
+    pub(crate) async fn get_json(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        text(self.get(path, "application/json").await?).await
     }
 
     /// Posts JSON, and wants the answer in the format `accept`.
@@ -129,9 +140,10 @@ impl Source {
             status if status.is_success() => Ok(answer),
             // A parameter that is wrong comes from a flag that is; SQL that is wrong is an answer.
             StatusCode::BAD_REQUEST if is_get => {
-                Err(Exit::usage(flags::refused(&refused(answer).await.to_string())).into())
+                Err(Exit::usage(flags::refused(&Refused::of(answer).await.to_string())).into())
             }
-            _ => Err(refused(answer).await),
+            StatusCode::NOT_FOUND => Err(Exit::not_found(Refused::of(answer).await.to_string()).into()),
+            _ => Err(Refused::of(answer).await.into()),
         }
     }
 }
@@ -150,7 +162,7 @@ impl Server {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
-        Ok(Server { base, client: Client::builder(TokioExecutor::new()).build(connector) })
+        Ok(Server { base, instance: None, client: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
     async fn send(&self, request: Request<Body>) -> anyhow::Result<Answer> {
@@ -158,17 +170,30 @@ impl Server {
         let what = || {
             format!("ask {} (is the server running? `hopline serve` starts one, --data DIR reads a folder)", self.base)
         };
-        Ok(answer.with_context(what)?.map(Body::new))
+        let answer = answer.with_context(what)?;
+        if let Some(instance) = &self.instance {
+            let shown = answer.headers().get(INSTANCE).is_some_and(|shown| shown == instance);
+            ensure!(shown, "at {} another server answers than the one that serves the folder", self.base);
+        }
+        Ok(answer.map(Body::new))
     }
 }
 
-/// The server that serves the folder `dir`, if it answers.
-async fn running(dir: &Path) -> Option<Server> {
-    let file = ServerFile::read(dir)?;
-    let server = Server::new(&reachable(&file.api)).ok()?;
-    let request = Request::builder().uri(format!("{}/healthz", server.base)).body(Body::empty()).ok()?;
-    let answer = tokio::time::timeout(CONNECT_TIMEOUT, server.client.request(request)).await.ok()?.ok()?;
-    answer.status().is_success().then_some(server)
+/// The server that serves the folder `dir`, whose lock is held.
+async fn serving(dir: &Path) -> anyhow::Result<Server> {
+    let file = ServerFile::read(dir).context("no server.json says where its server is")?;
+    let mut server = Server::new(&reachable(&file.api))?;
+    server.instance = Some(file.instance);
+    let request = Request::builder().uri(format!("{}/healthz", server.base)).body(Body::empty())?;
+    let answer = tokio::time::timeout(CONNECT_TIMEOUT, server.send(request)).await;
+    answer.with_context(|| format!("the server at {} does not answer", server.base))??;
+    Ok(server)
+}
+
+/// Whether a process has the folder for itself.
+fn is_locked(error: &anyhow::Error) -> bool {
+    let storage = error.chain().find_map(|e| e.downcast_ref::<hopline_storage::Error>());
+    matches!(storage, Some(hopline_storage::Error::Locked { .. }))
 }
 
 /// A server that listens on all addresses is asked on the one of this machine.
@@ -176,10 +201,14 @@ fn reachable(addr: &str) -> String {
     addr.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 }
 
+/// The whole body.
+pub(crate) async fn text(answer: Answer) -> anyhow::Result<Vec<u8>> {
+    Ok(answer.into_body().collect().await.context("read the answer")?.to_bytes().into())
+}
+
 /// The whole body as JSON.
 pub(crate) async fn json(answer: Answer) -> anyhow::Result<Value> {
-    let body = answer.into_body().collect().await.context("read the answer")?.to_bytes();
-    serde_json::from_slice(&body).context("the answer is not JSON")
+    json::parse(&text(answer).await?).context("the answer is not JSON")
 }
 
 /// The lines of a body, as they come.
@@ -210,26 +239,48 @@ pub(crate) fn lines(answer: Answer) -> BoxStream<'static, anyhow::Result<Vec<u8>
     .boxed()
 }
 
-/// The error that an `application/problem+json` answer describes.
-async fn refused(answer: Answer) -> anyhow::Error {
-    let status = answer.status();
-    let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-    let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |key: &str| problem.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
-    let detail = text("detail").or(text("title")).map(str::to_owned);
-    let mut message = detail.unwrap_or_else(|| {
-        let body = String::from_utf8_lossy(&body);
-        let body: String = body.trim().chars().take(300).collect();
-        if body.is_empty() { format!("the server answered {status}") } else { format!("{status}: {body}") }
-    });
-    if let Some(hint) = text("hint") {
-        message.push_str(&format!(" ({hint})"));
-    }
-    match status {
-        StatusCode::NOT_FOUND => Exit::not_found(message).into(),
-        _ => anyhow::anyhow!(message),
+/// An answer that says why there is none.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// What is wrong.
+    pub(crate) detail: String,
+    /// What may help.
+    pub(crate) hint: Option<String>,
+    /// Line and column of the SQL text, from 1.
+    pub(crate) place: Option<(u64, u64)>,
+}
+
+impl Refused {
+    /// The error that an `application/problem+json` answer describes.
+    async fn of(answer: Answer) -> Refused {
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = |key: &str| problem.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+        let number = |key: &str| problem.get(key).and_then(Value::as_u64);
+        let detail = text("detail").or_else(|| text("title")).unwrap_or_else(|| {
+            let body = String::from_utf8_lossy(&body);
+            let body: String = body.trim().chars().take(300).collect();
+            if body.is_empty() { format!("the server answered {status}") } else { format!("{status}: {body}") }
+        });
+        Refused { detail, hint: text("hint"), place: number("line").zip(number("column")) }
     }
 }
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, column)) = self.place {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        f.write_str(&self.detail)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// `name=value` for the query part of an address.
 pub(crate) fn parameter(name: &str, value: &str) -> String {

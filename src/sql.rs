@@ -1,10 +1,12 @@
 //! `hopline sql`: one query, a file of them, or a conversation.
 //!
 //! - [`split`]: where one statement ends and the next begins;
+//! - [`stream`]: an answer that is printed as it comes;
 //! - [`shell`]: the conversation.
 
 mod shell;
 mod split;
+mod stream;
 
 use std::fmt;
 use std::io::{IsTerminal as _, Read as _, Write as _};
@@ -13,13 +15,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::render::table::{self, Column};
 use crate::render::{self, Style};
-use crate::source::{self, Answer, Source, SourceArgs};
+use crate::source::{self, Refused, Source, SourceArgs};
+use split::Statement;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -106,7 +108,7 @@ pub(crate) async fn run(args: Args, config: Option<PathBuf>) -> anyhow::Result<E
         return shell::run(&mut client).await;
     };
     for statement in statements {
-        client.run(statement).await?;
+        client.run(&statement).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -121,16 +123,17 @@ pub(crate) struct Client {
 
 impl Client {
     /// Asks one query and prints its answer.
-    async fn run(&self, query: &str) -> anyhow::Result<()> {
+    async fn run(&self, statement: &Statement<'_>) -> anyhow::Result<()> {
         let started = Instant::now();
-        let mut body = json!({ "query": query });
+        let mut body = json!({ "query": statement.text });
         if let (Some(timeout), Some(body)) = (self.timeout, body.as_object_mut()) {
             body.insert("timeout_ms".to_owned(), json!(timeout.as_millis() as u64));
         }
-        let answer = self.source.post("/api/v1/sql", &body, self.format.media_type()).await?;
+        let answer = self.source.post("/api/v1/sql", &body, self.format.media_type()).await;
+        let answer = answer.map_err(|error| in_our_words(error, statement, self.timeout))?;
         match self.format {
             Format::Table => self.print_table(&source::json(answer).await?, started.elapsed())?,
-            Format::Csv | Format::Json | Format::Ndjson => print_as_it_comes(answer).await?,
+            format => stream::print(answer, format, &self.source).await?,
         }
         if self.timing && self.format != Format::Table {
             let took = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX);
@@ -153,6 +156,23 @@ impl Client {
     }
 }
 
+/// What the server says of its parameters and of one statement, said of our flag and of all that was given.
+fn in_our_words(error: anyhow::Error, statement: &Statement<'_>, timeout: Option<Duration>) -> anyhow::Error {
+    let Refused { detail, hint, place } = match error.downcast::<Refused>() {
+        Ok(refused) => refused,
+        Err(error) => return error,
+    };
+    let most =
+        detail.strip_prefix("timeout_ms is between 1 and ").and_then(|rest| rest.split(',').next()?.parse().ok());
+    if let (Some(most), Some(timeout)) = (most, timeout) {
+        let (given, most) = (timeout.as_secs(), Duration::from_millis(most).as_secs_f64());
+        let message = format!("--timeout {given}: at most {most} seconds are allowed (setting query.timeout_max_ms)");
+        return Exit::usage(message).into();
+    }
+    let hint = hint.map(|hint| hint.replace("set timeout_ms", "allow more seconds with --timeout"));
+    Refused { detail, hint, place: place.map(|place| statement.place(place)) }.into()
+}
+
 /// Says so if an answer is not all there is. Fails if it ended in an error.
 pub(crate) fn warn_if_incomplete(answer: &Value) -> anyhow::Result<()> {
     if answer.get("complete") != Some(&Value::Bool(false)) {
@@ -169,36 +189,6 @@ pub(crate) fn warn_if_incomplete(answer: &Value) -> anyhow::Result<()> {
 
 fn eprint(text: &str) -> anyhow::Result<()> {
     Ok(std::io::stderr().write_all(text.as_bytes())?)
-}
-
-/// The end of an answer that is kept to see whether it is complete.
-const END_BYTES: usize = 16 << 10;
-
-async fn print_as_it_comes(answer: Answer) -> anyhow::Result<()> {
-    let mut chunks = answer.into_body().into_data_stream();
-    let mut out = std::io::stdout();
-    let mut end: Vec<u8> = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.context("read the answer")?;
-        out.write_all(&chunk)?;
-        end.extend_from_slice(&chunk);
-        end.drain(..end.len().saturating_sub(END_BYTES));
-    }
-    if end.last().is_some_and(|b| *b != b'\n') {
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    match incomplete(&String::from_utf8_lossy(&end)) {
-        Some(how) => warn_if_incomplete(&how),
-        None => Ok(()),
-    }
-}
-
-/// What the end of a JSON or NDJSON answer says if the answer is not complete. Within a string the
-/// quotes would be escaped, and within a value more would follow than one object's end.
-fn incomplete(end: &str) -> Option<Value> {
-    let at = end.rfind("\"complete\":false")?;
-    serde_json::from_str(&format!("{{{}", end.get(at..)?)).ok()
 }
 
 /// The columns and the cells of a JSON answer.
@@ -238,16 +228,5 @@ mod tests {
         assert_eq!(columns.iter().map(|c| c.numeric).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!(rows, [["cart", "3", r#"{"a":[1,null]}"#], ["null", "-1.5", "{}"]]);
         assert!(to_table(&json!({"columns": 1})).is_none());
-    }
-
-    #[test]
-    fn an_answer_that_was_cut_is_noticed() {
-        let reason = |end: &str| incomplete(end).and_then(|v| v.get("reason")?.as_str().map(str::to_owned));
-        assert_eq!(reason("[1]],\"complete\":false,\"reason\":\"limit\"}\n").as_deref(), Some("limit"));
-        assert_eq!(reason("{\"a\":1}\n{\"complete\":false,\"reason\":\"x\"}\n").as_deref(), Some("x"));
-        assert_eq!(incomplete("[{\"complete\":false}]],\"complete\":true}\n"), None);
-        assert_eq!(incomplete("\"\\\"complete\\\":false\"]],\"complete\":true}\n"), None);
-        assert_eq!(incomplete("a,b\n1,2\n"), None);
-        assert!(warn_if_incomplete(&json!({"complete": false, "error": {"detail": "no memory"}})).is_err());
     }
 }

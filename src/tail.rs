@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::exit::Exit;
 use crate::flags;
+use crate::json;
 use crate::render::{Style, clean, cut, duration, pad, pad_left, width};
 use crate::source::{self, Source, SourceArgs, parameter};
 use crate::sql;
@@ -78,11 +80,18 @@ impl Args {
     }
 }
 
+/// What comes. The row is printed as it came, however deep its attributes are.
+#[derive(Deserialize)]
+struct Item {
+    table: String,
+    row: Box<RawValue>,
+}
+
 /// Follows until the server or the user ends it.
 pub(crate) async fn run(args: Args, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let source = Source::open(&args.source, config).await?;
     if let Source::Folder(..) = source {
-        bail!(Exit::usage(format!("no server runs on {}: only a server has something to follow", source.name())));
+        bail!("no server runs on {}: only a server has something to follow", source.name());
     }
     let answer = source.get(&args.path(), "application/x-ndjson").await?;
     let style = Style::stdout();
@@ -93,16 +102,19 @@ pub(crate) async fn run(args: Args, config: Option<PathBuf>) -> anyhow::Result<E
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let item: Value = serde_json::from_slice(&line).context("the answer is not JSON")?;
-        let row = item.get("row").unwrap_or(&Value::Null);
-        let table = item.get("table").and_then(Value::as_str).unwrap_or_default();
+        let Item { table, row: raw } = serde_json::from_slice(&line).context("the answer is not JSON")?;
+        let row = json::parse(raw.get().as_bytes()).context("the answer is not JSON")?;
         if table == "missed" {
             let batches = row.get("batches").and_then(Value::as_u64).unwrap_or(0);
             let note = format!("{batches} batches were missed: this reader is too slow");
             writeln!(std::io::stderr(), "{} {note}", Style::stderr().yellow("warning:"))?;
             continue;
         }
-        let text = if args.json { row.to_string() } else { show(table, row, style) };
+        let text = match args.json {
+            true if style.is_terminal() => json::harmless(raw.get()),
+            true => raw.get().to_owned(),
+            false => show(&table, &row, style),
+        };
         writeln!(std::io::stdout(), "{text}")?;
     }
     bail!("{} ended the connection", source.name());

@@ -4,9 +4,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use hopline_model::TraceId;
 
 use crate::exit::Exit;
+use crate::json;
 use crate::render::{Style, waterfall};
 use crate::source::{Source, SourceArgs};
 
@@ -41,15 +43,15 @@ pub(crate) async fn run(args: Args, config: Option<PathBuf>) -> anyhow::Result<E
     let id = args.id.to_string();
     let trace = source.get_json(&format!("/api/v1/traces/{id}")).await?;
     let mut out = std::io::stdout().lock();
+    let style = Style::stdout();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &trace).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json::write_pretty(&trace, style.is_terminal(), &mut out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let spans = waterfall::from_otlp(&trace);
+    let spans = waterfall::from_otlp(&json::parse(&trace).context("the answer is not JSON")?);
     if spans.is_empty() {
         return Err(Exit::not_found(format!("there is no trace {id} in {}", source.name())).into());
     }
-    out.write_all(waterfall::render(&id, &spans, Style::stdout()).as_bytes())?;
+    out.write_all(waterfall::render(&id, &spans, style).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,7 @@ use hopline_proto::wire::{Reader, WireError};
 use self::attributes::Pending;
 use self::common::Common;
 use self::logs::Logs;
-use self::message::{Envelope, Lists, next_message};
+use self::message::{Envelope, Lists, MetricHead, next_message};
 use self::metrics::Metrics;
 use self::spans::Spans;
 use self::verify::{Found, Refusal};
@@ -45,6 +45,9 @@ use self::verify::{Found, Refusal};
 /// Only a batch of more request bytes than this is looked at for columns that are full:
 /// nothing grows more than sixfold on its way into a column (`\u0000`).
 const ROOMY_BYTES: usize = i32::MAX as usize / 8;
+
+/// As many characters of a metric's name are shown.
+const NAME_MAX: usize = 100;
 
 /// A table without rows is made anew if there is more than this in it.
 const LITTER_MAX_BYTES: usize = 1 << 20;
@@ -98,7 +101,11 @@ fn check_walk(signal: Signal, body: &[u8]) -> Result<Checked, WireError> {
             let refusal = resource_refusal.or(refusal_of(outside));
             let mut items = Reader::new(scope);
             while let Some(item) = next_message(&mut items, 2)? {
-                tally.add(verify::item(signal, item, refusal)?);
+                let verdict = verify::item(signal, item, refusal)?;
+                if verdict.refusal.is_some() {
+                    tally.note_metric(signal, item)?;
+                }
+                tally.add(verdict);
             }
         }
     }
@@ -115,6 +122,8 @@ struct Tally {
     items: u64,
     refused: u64,
     first: Option<(u64, Refusal)>,
+    /// The name of the metric that the first one belongs to, in quotes.
+    metric: Option<String>,
     strings: u64,
     ids: u64,
 }
@@ -123,6 +132,17 @@ impl Tally {
     fn add_source(&mut self, found: Found) {
         self.strings += found.strings;
         self.ids += found.ids;
+    }
+
+    /// Before the first refused item is added: takes note of the metric that it is or belongs to.
+    #[cold]
+    fn note_metric(&mut self, signal: Signal, item: &[u8]) -> Result<(), WireError> {
+        if signal == Signal::Metrics && self.first.is_none() {
+            let head = MetricHead::read::<WireError>(item, |_| Ok(()))?;
+            let name: String = String::from_utf8_lossy(head.name).chars().take(NAME_MAX).collect();
+            self.metric = (!name.is_empty()).then(|| format!("{name:?}"));
+        }
+        Ok(())
     }
 
     #[inline]
@@ -137,7 +157,7 @@ impl Tally {
     }
 
     fn checked(self, signal: Signal) -> Checked {
-        let Tally { items, refused, first, strings, ids } = self;
+        let Tally { items, refused, first, metric, strings, ids } = self;
         let (one, many) = match signal {
             Signal::Traces => ("span", "spans"),
             Signal::Logs => ("log record", "log records"),
@@ -145,7 +165,8 @@ impl Tally {
         };
         let mut parts = Vec::new();
         if let Some((index, refusal)) = first {
-            parts.push(format!("{refused} of {items} {many} refused; the first is {one} {index}: {refusal}"));
+            let of = metric.map(|name| format!(" of metric {name}")).unwrap_or_default();
+            parts.push(format!("{refused} of {items} {many} refused; the first is {one} {index}{of}: {refusal}"));
         }
         if strings > 0 {
             parts.push(format!("{strings} strings were not valid UTF-8 and were repaired"));

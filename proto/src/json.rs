@@ -9,6 +9,8 @@
 //!   strings with `NaN`, `Infinity` and `-Infinity`, any base64, ids in any case and of
 //!   any length (the decoder judges them), `null` for any field (as if it were left out)
 //!   and for an element (as the empty one), a byte order mark.
+//! - Changed: a number in `AnyValue.intValue` that is no 64-bit integer becomes the double that
+//!   it is, with a warning.
 //! - Ignored: unknown fields at any depth, and so also snake_case ones.
 //! - Of duplicate keys the last one counts; lists are joined.
 //! - Strings that are not UTF-8 are passed on as they are, for the decoder to repair.
@@ -39,13 +41,40 @@ pub enum Message {
     Metrics,
 }
 
-/// Items that were left out because they could not be read.
+impl Message {
+    const ALL: [Message; 3] = [Message::Traces, Message::Logs, Message::Metrics];
+
+    /// The field that holds everything.
+    fn list(self) -> &'static str {
+        match self {
+            Message::Traces => "resourceSpans",
+            Message::Logs => "resourceLogs",
+            Message::Metrics => "resourceMetrics",
+        }
+    }
+
+    /// Where it is sent to over HTTP.
+    fn path(self) -> &'static str {
+        match self {
+            Message::Traces => "/v1/traces",
+            Message::Logs => "/v1/logs",
+            Message::Metrics => "/v1/metrics",
+        }
+    }
+}
+
+/// Items that were left out because they could not be read, and what else the sender should know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refused {
     /// How many: spans, log records or data points (at least one a metric).
     pub items: u64,
     /// What was wrong with the first of them, and where.
     pub message: Option<String>,
+    /// Numbers in what was taken that were stored as doubles, because they are no
+    /// 64-bit integers as their field wants.
+    pub changed: u64,
+    /// What should be said of them, or of a body that is all of another signal.
+    pub warning: Option<String>,
 }
 
 /// Why a body cannot be read.
@@ -80,9 +109,21 @@ pub fn transcode(message: Message, json: &[u8], out: &mut Vec<u8>) -> Result<Ref
         out,
         stack: Vec::with_capacity(32),
         refused: Refused::default(),
+        changed_before: 0,
+        foreign: None,
     };
     match transcoder.run(root) {
-        Ok(()) => Ok(transcoder.refused),
+        Ok(()) => {
+            let (mut refused, foreign) = (transcoder.refused, transcoder.foreign);
+            let changed = refused.changed;
+            refused.warning = refused.warning.map(|first| {
+                format!("{changed} numbers in intValue are no 64-bit integers and were stored as doubles; the first is {first}")
+            });
+            if let Some(name) = foreign.filter(|_| out.len() == before && refused.items == 0) {
+                refused.warning = Some(foreign_warning(message, name));
+            }
+            Ok(refused)
+        }
         Err(error) => {
             out.truncate(before);
             Err(error)
@@ -130,6 +171,10 @@ struct Transcoder<'a, 'o> {
     // Invariant: at most DEPTH_MAX attribute values, so a bounded number of frames.
     stack: Vec<Frame>,
     refused: Refused,
+    /// How many values had been changed before the current item.
+    changed_before: u64,
+    /// The list of another signal at the top level.
+    foreign: Option<Message>,
 }
 
 impl Transcoder<'_, '_> {
@@ -166,7 +211,8 @@ impl Transcoder<'_, '_> {
             What::Object { message, field, hint } => {
                 *field = None;
                 let Some(key) = self.tokens.key(first)? else { return self.close() };
-                let Some(at) = find(message, *hint, &key.bytes()) else { return Ok(self.tokens.skip()?) };
+                let key = key.bytes();
+                let Some(at) = find(message, *hint, &key) else { return self.unknown(&key) };
                 let Some(found) = message.fields.get(at) else { return Ok(()) };
                 *hint = at + 1;
                 *field = Some(found);
@@ -181,6 +227,15 @@ impl Transcoder<'_, '_> {
                 self.element(field)
             }
         }
+    }
+
+    /// Passes over the value of an unknown field.
+    #[cold]
+    fn unknown(&mut self, key: &[u8]) -> Result<(), Stop> {
+        if self.stack.len() == 1 && self.foreign.is_none() {
+            self.foreign = Message::ALL.into_iter().find(|message| message.list().as_bytes() == key);
+        }
+        Ok(self.tokens.skip()?)
     }
 
     fn close(&mut self) -> Result<(), Stop> {
@@ -243,6 +298,9 @@ impl Transcoder<'_, '_> {
             let message = format!("attribute value is nested more than {DEPTH_MAX} levels deep");
             return Err(Stop::Value { offset: self.tokens.pos(), message });
         }
+        if matches!(message.role, Role::Item | Role::Metric) {
+            self.changed_before = self.refused.changed;
+        }
         let what = What::Object { message, field: None, hint: 0 };
         if self.tokens.peek()? != Token::Object {
             // Of an item that is no object nothing is left but its place.
@@ -293,6 +351,11 @@ impl Transcoder<'_, '_> {
         if self.refused.message.is_none() {
             self.refused.message = Some(format!("{}: {message}", self.path()));
         }
+        // What was changed in it does not matter any more.
+        self.refused.changed = self.changed_before;
+        if self.changed_before == 0 {
+            self.refused.warning = None;
+        }
         let Some(frame) = self.stack.drain(item..).next() else { return Ok(()) };
         self.out.truncate(frame.out_start);
         self.tokens.seek(frame.json_start);
@@ -302,6 +365,15 @@ impl Transcoder<'_, '_> {
         };
         self.refused.items += items.map_err(|syntax| self.error(Stop::Syntax(syntax)))?;
         Ok(())
+    }
+
+    /// Takes note of a number that was stored as a double instead of as an integer.
+    #[cold]
+    fn note_change(&mut self, value: &str) {
+        self.refused.changed += 1;
+        if self.refused.warning.is_none() {
+            self.refused.warning = Some(format!("{value}, at {}", self.path()));
+        }
     }
 
     #[cold]
@@ -340,6 +412,12 @@ impl Transcoder<'_, '_> {
         }
         path
     }
+}
+
+#[cold]
+fn foreign_warning(message: Message, found: Message) -> String {
+    let (list, here, there) = (found.list(), message.path(), found.path());
+    format!("the body has {list}, but this is {here}: nothing was stored; send it to {there}")
 }
 
 /// The role of a frame, if it is an item.

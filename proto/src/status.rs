@@ -53,7 +53,7 @@ pub enum Detail {
 /// One entry of `google.rpc.BadRequest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
-    /// Path of the field, such as `resourceSpans[0].schemaUrl`; may be empty.
+    /// Path of the field, such as `resourceSpans[0].schemaUrl`; empty where it is not known, and then left out.
     pub field: String,
     /// What is wrong with it.
     pub description: String,
@@ -157,9 +157,13 @@ fn bad_request_to_json(violations: &[FieldViolation], out: &mut String) {
     out.push_str(TYPE_BAD_REQUEST);
     out.push_str("\",\"fieldViolations\":[");
     for (i, FieldViolation { field, description }) in violations.iter().enumerate() {
-        out.push_str(if i == 0 { "{\"field\":" } else { ",{\"field\":" });
-        quote(field, out);
-        out.push_str(",\"description\":");
+        out.push_str(if i == 0 { "{" } else { ",{" });
+        if !field.is_empty() {
+            out.push_str("\"field\":");
+            quote(field, out);
+            out.push(',');
+        }
+        out.push_str("\"description\":");
         quote(description, out);
         out.push('}');
     }

@@ -180,10 +180,7 @@ pub enum Error {
     /// The memory or disk for queries does not suffice.
     #[error("the query needs more memory than is left: {0}")]
     Memory(String),
-    /// The storage could not give what it has.
-    #[error("read the stored data")]
-    Storage(#[source] hopline_storage::Error),
-    /// The query's files could not be read.
+    /// A stored file could not be read.
     #[error("a stored file could not be read ({0}): `hopline verify` names every file that is damaged or missing")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A fault of ours.
@@ -219,12 +216,6 @@ impl Error {
             Self::AnswerTooLarge(_) | Self::Memory(_) => ErrorKind::Memory,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::Timeout { .. } => ErrorKind::Timeout,
-            Self::Storage(e) => match e.kind() {
-                hopline_storage::ErrorKind::Overloaded | hopline_storage::ErrorKind::Unavailable => {
-                    ErrorKind::Unavailable
-                }
-                _ => ErrorKind::Internal,
-            },
             Self::Read(_) => ErrorKind::Unavailable,
             Self::Internal(_) | Self::Metrics(_) | Self::Start(_) | Self::Config(_) => ErrorKind::Internal,
         }

@@ -4,11 +4,12 @@ use std::sync::OnceLock;
 
 use axum::response::{IntoResponse, Response};
 use http::{Uri, header};
-use utoipa::OpenApi;
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
 
 use crate::api::params::Params;
 use crate::api::{catalog, logs, metrics, search, status, tail, trace};
-use crate::error::{Error, Problem};
+use crate::error::{Error, ErrorKind, Problem};
 use crate::sql::http as sql_http;
 
 /// The whole API.
@@ -26,6 +27,7 @@ use crate::sql::http as sql_http;
         document,
     ),
     components(schemas(Problem)),
+    modifiers(&Failures),
     tags(
         (name = "sql", description = "Queries in SQL"),
         (name = "traces", description = "Traces and spans"),
@@ -37,6 +39,53 @@ use crate::sql::http as sql_http;
     ),
 )]
 struct Api;
+
+/// What may go wrong with every request, or with every one that reads rows, whatever it asks for.
+struct Failures;
+
+impl Failures {
+    /// Status, the answer's name, what it means, and whether only a request that reads rows gets it.
+    const ALL: [(ErrorKind, &str, &str, bool); 6] = [
+        (ErrorKind::NotAcceptable, "NotAcceptable", "None of the formats asked for can be made.", false),
+        (ErrorKind::Overloaded, "Overloaded", "Too many queries at once: try again after `Retry-After` seconds.", true),
+        (ErrorKind::Internal, "Internal", "A fault of the server; its log tells more.", false),
+        (
+            ErrorKind::Unavailable,
+            "Unavailable",
+            "The server is starting, or a stored file is damaged or missing (`hopline verify` names it).",
+            false,
+        ),
+        (ErrorKind::Timeout, "Timeout", "The query did not end in time.", true),
+        (ErrorKind::Memory, "Memory", "The query needs more memory or disk than it may use.", true),
+    ];
+    /// The paths that read no rows.
+    const NO_ROWS: [&str; 3] = ["/api/v1/openapi.json", "/api/v1/status", "/api/v1/tail"];
+    /// The path that gives what it has, whatever is asked for.
+    const TAIL: &str = "/api/v1/tail";
+}
+
+impl Modify for Failures {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let problem = || Content::new(Some(Ref::from_schema_name("Problem")));
+        let responses = &mut api.components.get_or_insert_default().responses;
+        for (_, name, meaning, _) in Self::ALL {
+            let response = ResponseBuilder::new().description(meaning).content(Problem::CONTENT_TYPE, problem());
+            responses.insert(name.to_owned(), response.build().into());
+        }
+        for (path, item) in &mut api.paths.paths {
+            let reads = !Self::NO_ROWS.contains(&path.as_str());
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                for (kind, name, _, only_reading) in Self::ALL {
+                    if (only_reading && !reads) || (kind == ErrorKind::NotAcceptable && path == Self::TAIL) {
+                        continue;
+                    }
+                    let status = kind.status().as_str().to_owned();
+                    operation.responses.responses.insert(status, Ref::from_response_name(name).into());
+                }
+            }
+        }
+    }
+}
 
 /// Gives this description.
 #[utoipa::path(

@@ -128,6 +128,62 @@ fn a_missing_parent_is_said() {
     assert_eq!(lines, [" ◌ span 99 has not arrived", " ├─ a", " └─ b", " c"], "{picture}");
 }
 
+fn of_service(service: &str, spans: &[Value]) -> Value {
+    let resource = json!({"attributes": [{"key": "service.name", "value": {"stringValue": service}}]});
+    json!({"resource": resource, "scopeSpans": [{"spans": spans}]})
+}
+
+#[test]
+fn halves_of_a_span_with_one_id_are_both_shown() {
+    let with_kind = |mut span: Value, kind: u8| {
+        span["kind"] = json!(kind);
+        span
+    };
+    // The server's clock is ahead.
+    let mut server = span("02", "01", "server-side", 5, 80);
+    server["status"] = json!({"code": 2, "message": "no"});
+    let client = with_kind(span("02", "01", "client-call", 10, 90), 3);
+    let front = [span("01", "", "root", 0, 100), client.clone(), client, span("04", "02", "after the call", 30, 31)];
+    let back = [server.clone(), span("03", "02", "work", 20, 70), server];
+    let other = [span("05", "02", "elsewhere", 40, 41)];
+    let resources = [of_service("front", &front), of_service("back", &back), of_service("other", &other)];
+    let spans = waterfall::from_otlp(&json!({ "resourceSpans": resources }));
+    let picture = waterfall::render("07", &spans, Style::plain(Some(110)));
+    assert!(picture.starts_with("trace 07 · 6 spans · 3 services · 100 ms · 1 error\n"), "{picture}");
+    let lines: Vec<_> = picture.lines().skip(2).map(|l| l.split("  back").next().unwrap()).collect();
+    let names = lines.iter().map(|l| l.split("  front").next().unwrap().split("  other").next().unwrap().trim_end());
+    let expected = [
+        " root",
+        " └─ client-call",
+        "    ├─ ✗ server-side: no",
+        "    │  ├─ work",
+        "    │  └─ elsewhere",
+        "    └─ after the call",
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected, "{picture}");
+    // Two that are each other's parent, because the id is also that of the parent, are no reason to stop.
+    let client = with_kind(span("02", "02", "client", 0, 5), 3);
+    let picture = waterfall(&[client, span("02", "02", "server", 1, 2)], 110);
+    assert!(picture.contains("client (its own ancestor)") && picture.contains(" └─ server"), "{picture}");
+}
+
+#[test]
+fn nothing_is_cut_where_there_is_no_terminal() {
+    let long = |what: &str| format!("{what} {}end", "x".repeat(500));
+    let mut failed = span("0000000000000002", "00000000000000aa", &long("name"), 0, 5);
+    failed["status"] = json!({"code": 2, "message": long("message")});
+    let spans = [failed, span("01", "", "short", 0, 10)];
+    let trace = json!({ "resourceSpans": [of_service(&long("service"), &spans)] });
+    let picture = waterfall::render("07", &waterfall::from_otlp(&trace), Style::plain(None));
+    for what in [long("name"), long("message"), long("service"), "◌ span 00000000000000aa has not arrived".to_owned()]
+    {
+        assert!(picture.contains(&what), "{picture}");
+    }
+    assert!(!picture.contains('…') && picture.contains("█"), "{picture}");
+    let short = picture.lines().last().unwrap();
+    assert!(width(short) > 500 && short.starts_with(" short   "), "what is long does not widen other lines: {short}");
+}
+
 #[test]
 fn a_circle_and_a_span_that_is_its_own_parent_are_shown_once() {
     let picture =

@@ -2,20 +2,25 @@
 //!
 //! Takes the OTLP JSON of a trace as it is served, complete or not. A span whose parent has
 //! not arrived stands under a line that says so; spans that are each other's ancestors are
-//! shown once, and marked. No trace is too deep, too wide or too odd to be shown.
+//! shown once, and marked. Where client and server share a span's id, as Zipkin's do, the server's
+//! stands below the client's. No trace is too deep, too wide or too odd to be shown.
+//!
+//! - [`tree`]: which span stands below which.
 
-use std::collections::{HashMap, HashSet};
+mod tree;
+
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use super::{Style, clean, count, cut, duration, pad, pad_left, width};
 
-/// Deeper spans are not indented further.
-const DEEPEST: usize = 24;
+/// In a file or a pipe nothing is cut. Longer names and services only push the rest of their line to the right.
+const ALIGNED: (usize, usize) = (64, 24);
 
-/// Where the width of the terminal is not known.
-const DEFAULT_WIDTH: usize = 132;
+/// Columns of the longest bar where there is no terminal to fit.
+const FREE_BAR: usize = 60;
 
 /// The narrowest bar that still tells something.
 const NARROWEST_BAR: usize = 12;
@@ -24,7 +29,7 @@ const NARROWEST_BAR: usize = 12;
 const DURATION: usize = 11;
 
 /// What the waterfall shows of a span.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Span {
     id: String,
     parent: Option<String>,
@@ -39,7 +44,7 @@ pub(crate) struct Span {
     cold: bool,
 }
 
-/// The spans of an `ExportTraceServiceRequest` or `TracesData` in OTLP JSON.
+/// The spans of an `ExportTraceServiceRequest` or `TracesData` in OTLP JSON. One that was stored twice is given once.
 pub(crate) fn from_otlp(trace: &Value) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut seen = HashSet::new();
@@ -49,7 +54,7 @@ pub(crate) fn from_otlp(trace: &Value) -> Vec<Span> {
         let function = attribute(attributes, "faas.name").filter(|f| *f != service);
         for span in list(resource, "scopeSpans").iter().flat_map(|scope| list(scope, "spans")) {
             let span = one(span, service, function);
-            if seen.insert(span.id.clone()) {
+            if seen.insert(span.clone()) {
                 spans.push(span);
             }
         }
@@ -109,12 +114,12 @@ enum Row<'a> {
 
 /// The whole picture, each line ended.
 pub(crate) fn render(trace_id: &str, spans: &[Span], style: Style) -> String {
-    let rows = rows(spans);
+    let rows = tree::rows(spans);
     let first = spans.iter().map(|s| s.start).min().unwrap_or(0);
     let last = spans.iter().map(|s| s.start.saturating_add(s.duration.max(0))).max().unwrap_or(first);
     let total = last.saturating_sub(first).max(1);
     let mut text = head(trace_id, spans, &rows, total, style);
-    let layout = Layout::new(&rows, style.width.unwrap_or(DEFAULT_WIDTH));
+    let layout = Layout::new(&rows, style.width);
     if layout.bar > 0 {
         let end = duration(total);
         let gap = layout.bar.saturating_sub(1 + width(&end));
@@ -126,8 +131,8 @@ pub(crate) fn render(trace_id: &str, spans: &[Span], style: Style) -> String {
     for row in &rows {
         match row {
             Row::Missing { id } => {
-                let note = format!("◌ span {} has not arrived", clean(id));
-                let _ = writeln!(text, " {}", style.yellow(&cut(&note, layout.name + layout.service)));
+                let note = layout.cut(&missing(id), layout.name + layout.service);
+                let _ = writeln!(text, " {}", style.yellow(&note));
             }
             Row::Span { lead, span, in_circle } => {
                 let hue = services.iter().position(|s| *s == span.service).unwrap_or(0);
@@ -143,10 +148,12 @@ struct Layout {
     name: usize,
     service: usize,
     bar: usize,
+    /// Whether what is longer is cut.
+    cuts: bool,
 }
 
 impl Layout {
-    fn new(rows: &[Row<'_>], available: usize) -> Layout {
+    fn new(rows: &[Row<'_>], available: Option<usize>) -> Layout {
         let (mut name, mut service) = (10, 4);
         for row in rows {
             match row {
@@ -157,15 +164,22 @@ impl Layout {
                 Row::Missing { .. } => name = name.max(30),
             }
         }
+        let Some(available) = available else {
+            return Layout { name: name.min(ALIGNED.0), service: service.min(ALIGNED.1), bar: FREE_BAR, cuts: false };
+        };
         let fixed = DURATION + 6;
         let room = available.saturating_sub(fixed).max(20);
         let service = service.min(room / 4).max(4);
         let name = name.min((room - service) * 3 / 5).max(10);
         let bar = room.saturating_sub(name + service);
         if bar < NARROWEST_BAR {
-            return Layout { name: room.saturating_sub(service).max(10), service, bar: 0 };
+            return Layout { name: room.saturating_sub(service).max(10), service, bar: 0, cuts: true };
         }
-        Layout { name, service, bar: bar.min(100) }
+        Layout { name, service, bar: bar.min(100), cuts: true }
+    }
+
+    fn cut(&self, text: &str, columns: usize) -> String {
+        if self.cuts { cut(text, columns).into_owned() } else { text.to_owned() }
     }
 }
 
@@ -196,6 +210,11 @@ fn services(spans: &[Span]) -> Vec<&str> {
         }
     }
     found
+}
+
+/// Says that a parent is missing.
+fn missing(id: &str) -> String {
+    format!("◌ span {} has not arrived", clean(id))
 }
 
 /// A span's name, and what is special about it.
@@ -236,11 +255,11 @@ fn line(
     hue: usize,
     style: Style,
 ) {
-    let lead = cut(lead, layout.name / 2);
+    let lead = layout.cut(lead, layout.name / 2);
     let room = layout.name.saturating_sub(width(&lead));
-    let name = pad(&cut(&label(span, in_circle), room), room);
+    let name = pad(&layout.cut(&label(span, in_circle), room), room);
     let name = if span.error.is_some() { style.red(&name) } else { name };
-    let service = style.hue(hue, &pad(&cut(&whose(span), layout.service), layout.service));
+    let service = style.hue(hue, &pad(&layout.cut(&whose(span), layout.service), layout.service));
     let time = pad_left(&duration(span.duration), DURATION);
     let mut line = format!(" {}{name}  {service} {time}", style.dim(&lead));
     if layout.bar > 0 {
@@ -260,87 +279,4 @@ fn bar(span: &Span, first: i64, total: i64, columns: usize) -> (usize, usize) {
     let long = (span.duration.max(0) as f64 * scale).round() as usize;
     let from = from.min(columns - 1);
     (from, long.min(columns - from))
-}
-
-/// The lines, top down: each span after its parent, siblings by start.
-fn rows(spans: &[Span]) -> Vec<Row<'_>> {
-    let here: HashSet<&str> = spans.iter().map(|s| s.id.as_str()).collect();
-    let mut order: Vec<&Span> = spans.iter().collect();
-    order.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
-    let mut walk = Walk { children: HashMap::new(), shown: HashSet::new(), rows: Vec::new() };
-    let mut roots = Vec::new();
-    for span in &order {
-        match &span.parent {
-            None => roots.push((None, vec![*span])),
-            Some(parent) => {
-                let siblings = walk.children.entry(parent.as_str()).or_default();
-                siblings.push(span);
-                if !here.contains(parent.as_str()) && siblings.len() == 1 {
-                    roots.push((Some(parent.as_str()), Vec::new()));
-                }
-            }
-        }
-    }
-    for (missing, spans) in roots {
-        match missing {
-            None => spans.into_iter().for_each(|span| walk.tree(span, String::new(), false)),
-            Some(id) => {
-                walk.rows.push(Row::Missing { id });
-                let orphans = walk.children.remove(id).unwrap_or_default();
-                let last = orphans.len();
-                for (i, span) in orphans.into_iter().enumerate() {
-                    walk.tree(span, branch("", i + 1 == last), false);
-                }
-            }
-        }
-    }
-    // What is left hangs together in circles.
-    for span in order {
-        if !walk.shown.contains(span.id.as_str()) {
-            walk.tree(span, String::new(), true);
-        }
-    }
-    walk.rows
-}
-
-struct Walk<'a> {
-    children: HashMap<&'a str, Vec<&'a Span>>,
-    shown: HashSet<&'a str>,
-    rows: Vec<Row<'a>>,
-}
-
-impl<'a> Walk<'a> {
-    /// Adds `root` and all below it. No recursion: a trace may be deeper than the stack.
-    fn tree(&mut self, root: &'a Span, lead: String, in_circle: bool) {
-        let mut stack = vec![(root, lead, in_circle)];
-        while let Some((span, lead, in_circle)) = stack.pop() {
-            if !self.shown.insert(&span.id) {
-                continue;
-            }
-            let below = below(&lead);
-            let children = self.children.remove(span.id.as_str()).unwrap_or_default();
-            let last = children.len();
-            let leads = children.into_iter().enumerate().map(|(i, c)| (c, branch(&below, i + 1 == last), false));
-            stack.extend(leads.rev());
-            self.rows.push(Row::Span { lead, span, in_circle });
-        }
-    }
-}
-
-fn branch(lead: &str, is_last: bool) -> String {
-    if lead.chars().count() >= DEEPEST * 3 {
-        return lead.to_owned();
-    }
-    format!("{lead}{}", if is_last { "└─ " } else { "├─ " })
-}
-
-/// What stands before the children of a span with this lead.
-fn below(lead: &str) -> String {
-    if let Some(before) = lead.strip_suffix("└─ ") {
-        return format!("{before}   ");
-    }
-    match lead.strip_suffix("├─ ") {
-        Some(before) => format!("{before}│  "),
-        None => lead.to_owned(),
-    }
 }

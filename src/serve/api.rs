@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use hopline_query::ErrorKind;
 use hopline_ui::StartPage;
 use http::{HeaderValue, StatusCode, header};
 use hyper::service::Service as _;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::health::{Health, Phase};
+use crate::server_file::INSTANCE;
 
 /// What the handlers share.
 pub(super) struct Shared {
@@ -37,6 +39,8 @@ pub(super) struct Shared {
     pub(super) degraded: OnceLock<Box<dyn Fn() -> Option<String> + Send + Sync>>,
     /// Where OTLP is taken, for the page.
     pub(super) otlp: OnceLock<(SocketAddr, SocketAddr)>,
+    /// Tells this start of this server from all others.
+    pub(super) instance: String,
     durations: HistogramVec,
 }
 
@@ -47,7 +51,8 @@ impl Shared {
         let durations = HistogramVec::new(options, &["route", "status"]).context("make the metrics of the API")?;
         registry.register(Box::new(durations.clone())).context("register the metrics of the API")?;
         let (query, degraded, otlp) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Ok(Shared { health, registry, query, degraded, otlp, durations })
+        let instance = format!("{:032x}", rand::random::<u128>());
+        Ok(Shared { health, registry, query, degraded, otlp, instance, durations })
     }
 
     /// What `/readyz` says: the word, and the reason unless all is well.
@@ -144,7 +149,12 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
         span.record("error", true);
     }
     shared.durations.with_label_values(&[route, status.as_str()]).observe(started.elapsed().as_secs_f64());
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Hexadecimal digits are always a value.
+    if let Ok(instance) = HeaderValue::from_str(&shared.instance) {
+        headers.insert(INSTANCE, instance);
+    }
     response
 }
 
@@ -186,7 +196,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics could not be written");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written")
+            problem(ErrorKind::Internal, "the metrics could not be written")
         }
     }
 }
@@ -195,7 +205,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path();
     if !path.starts_with("/api/") {
-        return problem(StatusCode::NOT_FOUND, &format!("there is nothing at {path}; the API is under /api/v1"));
+        return problem(ErrorKind::NotFound, &format!("there is nothing at {path}; the API is under /api/v1"));
     }
     let (word, reason) = shared.readiness();
     match shared.query.get() {
@@ -204,7 +214,7 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             TowerToHyperService::new(query.clone()).call(request).await.unwrap_or_else(|never| match never {})
         }
         _ => {
-            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, &reason.unwrap_or_default());
+            let mut response = problem(ErrorKind::Unavailable, &reason.unwrap_or_default());
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
         }
@@ -214,13 +224,16 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
 /// What is not the API's is read only. `Allow` is set by the router.
 async fn only_read(request: Request) -> Response {
     let detail = format!("{} is not possible on {}: use GET", request.method(), request.uri().path());
-    problem(StatusCode::METHOD_NOT_ALLOWED, &detail)
+    problem(ErrorKind::Method, &detail)
 }
 
-/// An error by RFC 9457.
-fn problem(status: StatusCode, detail: &str) -> Response {
+/// An error by RFC 9457, with the members that the API's errors have.
+fn problem(kind: ErrorKind, detail: &str) -> Response {
+    let status = kind.status();
     let title = status.canonical_reason().unwrap_or_default().to_lowercase();
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let body = json!({
+        "type": "about:blank", "title": title, "status": status.as_u16(), "kind": kind.name(), "detail": detail,
+    });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
@@ -232,7 +245,7 @@ async fn home(State(shared): State<Arc<Shared>>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use axum::body::Body;
     use http_body_util::BodyExt as _;
 
@@ -271,12 +284,15 @@ mod tests {
             (405, &HeaderValue::from_static("GET,HEAD"))
         );
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert!(body.starts_with(br#"{"detail":"POST is not possible on /healthz: use GET"#), "{body:?}");
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["kind"], &body["status"]), (&json!("method_not_allowed"), &json!(405)), "{body}");
+        assert!(body["detail"].as_str().unwrap().starts_with("POST is not possible on /healthz: use GET"), "{body}");
 
         shared.health.set(Phase::Draining);
         assert!(ask(&shared, "/readyz").await.1.contains("draining"));
         assert!(ask(&shared, "/").await.1.contains("no web interface yet"));
-        assert_eq!(ask(&shared, "/nothing").await.0, 404);
+        let (status, body) = ask(&shared, "/nothing").await;
+        assert!(status == 404 && body.contains(r#""kind":"not_found""#), "{body}");
         let (_, metrics) = ask(&shared, "/metrics").await;
         assert!(
             metrics.contains(r#"hopline_api_request_duration_seconds_count{route="/readyz",status="503"} 3"#),

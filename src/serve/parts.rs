@@ -1,6 +1,6 @@
 //! The parts of the server, each with a start and a stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,9 @@ use futures::future::BoxFuture;
 use hopline_collector::Collector;
 use hopline_query::Engine;
 use hopline_query::api::ApiState;
-use hopline_storage::{Mode, Replay, Storage, SystemClock};
+use hopline_storage::{Mode, Replay, Storage, SystemClock, is_data_folder};
 use prometheus::Registry;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{self, Shared};
@@ -62,6 +63,9 @@ impl App {
         process::register(&registry)?;
         let shared = Arc::new(Shared::new(self.health.clone(), registry.clone())?);
 
+        if !is_data_folder(Path::new(&config.data)) {
+            try_addresses(config).await?;
+        }
         let (storage, replay) = self.start_storage(config, &registry).await?;
         let api = api::Server::start(config.api.addr, Arc::clone(&shared), &self.ended).await?;
         let api_addr = api.addr;
@@ -76,7 +80,7 @@ impl App {
         // They are set once, here.
         let _ = shared.otlp.set((grpc_addr, http_addr));
         let _ = shared.degraded.set(degraded(storage.clone(), Arc::clone(&collector)));
-        self.write_server_file(&storage, &[api_addr, grpc_addr, http_addr])?;
+        self.write_server_file(&storage, &[api_addr, grpc_addr, http_addr], shared.instance.clone())?;
 
         let engine = Engine::new(storage.clone(), config.query.clone(), &registry).context("start the query engine")?;
         let tail = Arc::clone(&collector);
@@ -138,7 +142,12 @@ impl App {
         Ok(collector)
     }
 
-    fn write_server_file(&mut self, storage: &Storage, addrs: &[std::net::SocketAddr; 3]) -> anyhow::Result<()> {
+    fn write_server_file(
+        &mut self,
+        storage: &Storage,
+        addrs: &[std::net::SocketAddr; 3],
+        instance: String,
+    ) -> anyhow::Result<()> {
         let [api, otlp_grpc, otlp_http] = addrs.map(|addr| addr.to_string());
         let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").to_owned());
         let file = ServerFile {
@@ -148,6 +157,7 @@ impl App {
             otlp_grpc,
             otlp_http,
             started_at: render::utc(std::time::SystemTime::now()),
+            instance,
         };
         let dir = storage.dir().to_path_buf();
         file.write(&dir).context("write server.json")?;
@@ -181,6 +191,19 @@ impl App {
         }
         first
     }
+}
+
+/// Sees that all addresses are free. A new folder is not made for a server that cannot start.
+async fn try_addresses(config: &Config) -> anyhow::Result<()> {
+    let mut held = Vec::new();
+    for (addr, key) in [
+        (config.api.addr, "api.addr"),
+        (config.collector.grpc_addr, "collector.grpc_addr"),
+        (config.collector.http_addr, "collector.http_addr"),
+    ] {
+        held.push(TcpListener::bind(addr).await.with_context(|| format!("listen on {addr} ({key})"))?);
+    }
+    Ok(())
 }
 
 /// Why exports are refused although the server is ready, if they are.

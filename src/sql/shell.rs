@@ -8,7 +8,9 @@ use clap::ValueEnum as _;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use super::{Client, Format, eprint, split};
+use super::split::{self, Statement};
+use super::{Client, Format, eprint};
+use crate::exit;
 use crate::render::Style;
 
 const HELP: &str = r"  \d             the tables
@@ -55,7 +57,7 @@ pub(super) async fn run(client: &mut Client) -> anyhow::Result<ExitCode> {
                     let text = std::mem::take(&mut typed);
                     remember(&mut editor, text.trim());
                     for statement in split::statements(&text) {
-                        if !ask(client, statement).await? {
+                        if !ask(client, &statement).await? {
                             break;
                         }
                     }
@@ -73,10 +75,10 @@ pub(super) async fn run(client: &mut Client) -> anyhow::Result<ExitCode> {
 }
 
 /// Asks, and shows an error instead of ending. False if it went wrong.
-async fn ask(client: &Client, query: &str) -> anyhow::Result<bool> {
+async fn ask(client: &Client, statement: &Statement<'_>) -> anyhow::Result<bool> {
     let style = Style::stderr();
     let result = tokio::select! {
-        result = client.run(query) => result,
+        result = client.run(statement) => result,
         _ = tokio::signal::ctrl_c() => {
             eprint(&format!("{}\n", style.yellow("given up")))?;
             return Ok(false);
@@ -85,7 +87,7 @@ async fn ask(client: &Client, query: &str) -> anyhow::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(error) => {
-            eprint(&format!("{} {error:#}\n", style.red("error:")))?;
+            eprint(&format!("{} {}\n", style.red("error:"), exit::chain(&error)))?;
             Ok(false)
         }
     }
@@ -99,10 +101,10 @@ async fn command(client: &mut Client, line: &str) -> anyhow::Result<bool> {
         (r"\q" | r"\quit" | r"\exit", _) => return Ok(false),
         (r"\?" | r"\h" | r"\help", _) => eprint(HELP)?,
         (r"\d" | r"\dt", "") => {
-            ask(client, TABLES).await?;
+            ask(client, &TABLES.into()).await?;
         }
         (r"\d", table) if table.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.')) => {
-            ask(client, &format!("DESCRIBE {table}")).await?;
+            ask(client, &format!("DESCRIBE {table}").as_str().into()).await?;
         }
         (r"\timing", _) => {
             client.timing = !client.timing;

@@ -3,24 +3,49 @@
 //! A semicolon ends a statement, save within quotes and comments. Nothing else of SQL is
 //! understood here.
 
-/// The statements of `text`, without their semicolons; those that are empty are left out.
-pub(super) fn statements(text: &str) -> Vec<&str> {
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Statement<'a> {
+    /// The statement, without its semicolon.
+    pub(super) text: &'a str,
+    /// All that stands before it.
+    before: &'a str,
+}
+
+impl Statement<'_> {
+    /// The line and the column in the whole text of those in the statement; all from 1.
+    pub(super) fn place(&self, (line, column): (u64, u64)) -> (u64, u64) {
+        let (lines, last) = match self.before.rsplit_once('\n') {
+            Some((lines, last)) => (1 + lines.matches('\n').count(), last),
+            None => (0, self.before),
+        };
+        let columns = if line == 1 { last.chars().count() } else { 0 };
+        (line + lines as u64, column + columns as u64)
+    }
+}
+
+impl<'a> From<&'a str> for Statement<'a> {
+    fn from(text: &'a str) -> Self {
+        Statement { text, before: "" }
+    }
+}
+
+/// The statements of `text`; those that are empty are left out.
+pub(super) fn statements(text: &str) -> Vec<Statement<'_>> {
     let mut found = Vec::new();
     let mut rest = text;
     loop {
-        match end(rest) {
-            Some(at) => {
-                let (statement, behind) = rest.split_at(at);
-                found.push(statement);
-                rest = behind.get(1..).unwrap_or_default();
-            }
-            None => {
-                found.push(rest);
-                break;
-            }
+        let until = end(rest).unwrap_or(rest.len());
+        let statement = rest.get(..until).unwrap_or_default();
+        if !is_empty(statement) {
+            let from = text.len() - rest.len() + (statement.len() - statement.trim_start().len());
+            found.push(Statement { text: statement.trim(), before: text.get(..from).unwrap_or_default() });
+        }
+        match rest.get(until + 1..) {
+            Some(behind) => rest = behind,
+            None => return found,
         }
     }
-    found.into_iter().map(str::trim).filter(|s| !is_empty(s)).collect()
 }
 
 /// Whether `text` ends with a whole statement: nothing but spaces and comments stand behind its last semicolon.
@@ -84,8 +109,16 @@ mod tests {
             ("select 'open; ", vec!["select 'open;"]),
             ("", vec![]),
         ] {
-            assert_eq!(statements(text), expected, "{text}");
+            assert_eq!(statements(text).iter().map(|s| s.text).collect::<Vec<_>>(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_place_in_a_statement_is_one_in_the_text() {
+        let text = "select 1;\n\nü; select 2\n from x";
+        let places: Vec<_> = statements(text).iter().map(|s| (s.place((1, 1)), s.place((2, 5)))).collect();
+        assert_eq!(places, [((1, 1), (2, 5)), ((3, 1), (4, 5)), ((3, 4), (4, 5))]);
+        assert_eq!(Statement::from("select").place((1, 3)), (1, 3));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 //!
 //! Rules, for a file that no manifest names and whose footer says that it may hold records
 //! up to position *p* (the manifests cover all up to *c*):
-//! - *p* > *c*, and the log lacks some record from *c* + 1 to *p*: it was committed, for
+//! - *p* > *c*, and the log begins behind *c* + 1 or ends before *p*: it was committed, for
 //!   only a commit lets go of a record of the log. Its manifest is lost: the folder is refused.
+//! - *p* > *c*, and records up to *p* are missing between two segments of the log: it stays and
+//!   is reported.
 //! - *p* > *c*, and the log has them all: its rows are replayed. It can go.
 //! - *p* ≤ *c*: its rows are in files that were committed by then, whether it is the rest
 //!   of a flush or of a merge, or was removed by a commit. It can go, if those are all there.
@@ -37,6 +39,15 @@ pub(crate) struct LogSpan {
     pub(crate) first: Option<u64>,
     /// Behind the last one.
     pub(crate) next: u64,
+    /// The first position behind what is covered that is missing between segments.
+    pub(crate) gap: Option<u64>,
+}
+
+impl LogSpan {
+    /// Whether the log reaches up to `position`, but not without a gap.
+    fn has_gap_before(&self, position: Position) -> bool {
+        position.0 < self.next && self.gap.is_some_and(|gap| gap <= position.0)
+    }
 }
 
 /// What was found on disk.
@@ -97,7 +108,10 @@ pub(crate) fn take(objects: &Objects, writer: &str, loaded: &Loaded, log: LogSpa
     unlisted.sort_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
     for (sequence, object) in unlisted {
         let position = match sequence {
-            Some(_) if is_data(&object) => position_of(objects, &object)?,
+            // Behind a gap of the log, it may be the only one that has the rows.
+            Some(_) if is_data(&object) => {
+                position_of(objects, &object)?.filter(|position| !log.has_gap_before(*position))
+            }
             _ => None,
         };
         match position {

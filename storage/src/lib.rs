@@ -56,7 +56,7 @@ pub use config::Config;
 pub use data_file::DataFile;
 pub use error::{ConfigError, Error, ErrorKind};
 pub use folder::is_data_folder;
-pub use log::{Damage, Replay, ReplayReport};
+pub use log::{Damage, Gap, Replay, ReplayReport};
 pub use recent::Recent;
 pub use record::{Encoding, Format, Position, Record};
 pub use snapshot::Snapshot;

@@ -15,6 +15,7 @@ mod tests;
 mod write;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::files::Files;
 use crate::recent::{Key, Recent};
 use crate::record::{Position, Record};
 
-pub(crate) use scan::{Found, Scanner, SegmentFile, segments};
+pub(crate) use scan::{Found, Scanner, SegmentFile, segment_name, segments};
 pub(crate) use write::{Log, Sealed};
 
 use scan::SEGMENT_HEADER;
@@ -40,6 +41,56 @@ pub struct Damage {
     pub bytes: u64,
 }
 
+/// Records behind the last commit that are in no segment, although others behind them are:
+/// segments were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last - self.first {
+            0 => write!(f, "record {}", self.first),
+            _ => write!(f, "records {} to {}", self.first, self.last),
+        }
+    }
+}
+
+/// Finds gaps between segments, which are told of in their order.
+pub(crate) struct Gaps {
+    covered: Position,
+    /// Where the next segment should begin, if that is known.
+    expected: Option<u64>,
+}
+
+impl Gaps {
+    pub(crate) fn new(covered: Position) -> Self {
+        Self { covered, expected: None }
+    }
+
+    /// What is missing before a segment.
+    pub(crate) fn before(&self, segment: &SegmentFile) -> Option<Gap> {
+        // Covered segments may go, and after a lost end the log goes on behind what is covered.
+        let first = self.expected?.max(self.covered.0 + 1);
+        (first < segment.first).then(|| Gap { first, last: segment.first - 1 })
+    }
+
+    /// Takes note of a segment: its last position, 0 if it has no record. If it ends in damage,
+    /// that is what is missing, and reported as such.
+    pub(crate) fn after(&mut self, segment: &SegmentFile, last: u64, ends_whole: bool) {
+        self.expected = ends_whole.then(|| segment.first.max(last + 1));
+    }
+
+    /// The next segment may begin anywhere.
+    pub(crate) fn forget(&mut self) {
+        self.expected = None;
+    }
+}
+
 /// What was found when the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplayReport {
@@ -49,6 +100,8 @@ pub struct ReplayReport {
     pub torn_bytes: u64,
     /// Damaged places, copied to `log/damaged`.
     pub damaged: Vec<Damage>,
+    /// What is missing between segments.
+    pub gaps: Vec<Gap>,
 }
 
 /// The log of a data folder as it was found.
@@ -67,9 +120,17 @@ pub(crate) fn open(dir: &Path, covered: Position, recent: &Recent, files: Option
     let (mut sealed, mut pending) = (Vec::new(), VecDeque::new());
     let mut next = covered.0 + 1;
     let found = segments(dir)?;
+    let mut gaps = Gaps::new(covered);
     for segment in &found {
+        if let Some(gap) = gaps.before(segment) {
+            let lost = dir.join(segment_name(gap.first));
+            let segment = lost.display();
+            tracing::error!(%gap, %segment, "a segment of the log is lost: its records, which are in no file, are not replayed");
+            report.gaps.push(gap);
+        }
         let is_last = found.last().is_some_and(|last| last.first == segment.first);
         let read = read_segment(dir, segment, covered, is_last, recent, files, &mut report)?;
+        gaps.after(segment, read.last, read.ends_whole);
         if read.last == 0 && read.bytes <= SEGMENT_HEADER as u64 {
             if let Some(files) = files {
                 files.remove(&segment.path).map_err(Error::io("remove", &segment.path))?;
@@ -95,6 +156,8 @@ struct ReadSegment {
     /// Its last position; 0 if it has no record.
     last: u64,
     bytes: u64,
+    /// No damage stands behind its last record.
+    ends_whole: bool,
 }
 
 fn read_segment(
@@ -107,8 +170,10 @@ fn read_segment(
     report: &mut ReplayReport,
 ) -> Result<ReadSegment, Error> {
     let content = Bytes::from(std::fs::read(&segment.path).map_err(Error::io("read", &segment.path))?);
-    let mut read = ReadSegment { last: 0, bytes: content.len() as u64 };
-    for found in Scanner::new(segment, content.clone())? {
+    let scanner = Scanner::new(segment, content.clone())?;
+    let mut read = ReadSegment { last: 0, bytes: scanner.written() as u64, ends_whole: true };
+    for found in scanner {
+        read.ends_whole = matches!(found, Found::Record(_));
         match found {
             Found::Record(frame) => {
                 read.last = frame.position.0;

@@ -92,8 +92,10 @@ impl Metrics {
             log_size_bytes: r.gauge("hopline_log_bytes", "Size of the log.")?,
             log_segments: r.gauge("hopline_log_segments", "Segments of the log.")?,
             log_torn_bytes: r.count("hopline_log_torn_bytes_total", "Bytes cut from the log's end at start.")?,
-            log_damaged_records: r
-                .count("hopline_log_damaged_records_total", "Damaged places in the log that were set aside.")?,
+            log_damaged_records: r.count(
+                "hopline_log_damaged_records_total",
+                "Damaged places in the log, which were set aside, and gaps between its segments.",
+            )?,
             recent_evicted: r
                 .count("hopline_recent_evicted_total", "Requests forgotten before the retry window had passed.")?,
             hot_bytes: r.gauge("hopline_hot_bytes", "Memory of rows that are not yet in files.")?,

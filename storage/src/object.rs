@@ -78,6 +78,12 @@ impl Objects {
         self.wait(async move { store.get(&at).await?.bytes().await })?.map_err(Error::store("read", path))
     }
 
+    pub(crate) fn size(&self, path: &Path) -> Result<u64, Error> {
+        let (store, at) = (self.store.clone(), path.clone());
+        let meta = self.wait(async move { store.head(&at).await })?.map_err(Error::store("read", path))?;
+        Ok(meta.size)
+    }
+
     pub(crate) fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes, Error> {
         let (store, at) = (self.store.clone(), path.clone());
         self.wait(async move { store.get_range(&at, range).await })?.map_err(Error::store("read", path))

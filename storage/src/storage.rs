@@ -456,9 +456,10 @@ fn open_log(
     let opened = log::open(dir, covered, recent, files.map(|f| &**f))?;
     let report = opened.replay.report();
     metrics.log_torn_bytes.inc_by(report.torn_bytes);
-    metrics.log_damaged_records.inc_by(report.damaged.len() as u64);
+    metrics.log_damaged_records.inc_by((report.damaged.len() + report.gaps.len()) as u64);
     let (dir, bytes) = (dir.to_owned(), config.segment_bytes);
-    let span = LogSpan { first: opened.first, next: opened.next };
+    let gap = report.gaps.first().map(|gap| gap.first);
+    let span = LogSpan { first: opened.first, next: opened.next, gap };
     let log = files.map(|files| Log::new(dir, bytes, files.clone(), metrics.clone(), opened.sealed, opened.next));
     Ok((log, opened.replay, span))
 }

@@ -191,6 +191,8 @@ pub(crate) struct Faults {
     pub(crate) log_cut_fails: AtomicBool,
     /// No space for objects.
     pub(crate) store_full: AtomicBool,
+    /// An object that may not be read.
+    pub(crate) unreadable: Mutex<Option<ObjectPath>>,
     crash: Mutex<Crash>,
 }
 
@@ -383,6 +385,10 @@ impl ObjectStore for FaultyStore {
         'a: 'c,
         'b: 'c,
     {
+        if self.faults.unreadable.lock().as_ref() == Some(location) {
+            let source = Box::new(io::Error::from(io::ErrorKind::PermissionDenied));
+            return Box::pin(async { Err(object_store::Error::Generic { store: "faulty", source }) });
+        }
         Box::pin(self.inner.get_opts(location, options))
     }
 

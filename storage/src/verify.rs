@@ -10,7 +10,7 @@ use object_store::ObjectMeta;
 use crate::compact::checksum_problem;
 use crate::data_file::DataFile;
 use crate::error::Error;
-use crate::log::{Found, Scanner, SegmentFile, segments};
+use crate::log::{Found, Gaps, Scanner, SegmentFile, segment_name, segments};
 use crate::merge::FileReader;
 use crate::storage::{Inner, Progress, Step};
 
@@ -62,6 +62,8 @@ impl Inner {
         // Held by us until the end, so that none is deleted meanwhile.
         let files = self.state.lock().files.clone();
         let segments = segments(&self.log_dir)?;
+        // Read after the list: what went before it was covered by then.
+        let mut gaps = Gaps::new(self.table_log.lock().covered);
         let total = segments.len() + files.iter().map(|f| f.len()).sum::<usize>();
         let mut report = VerifyReport::default();
         let tell = |report: &mut VerifyReport, one: FileReport| {
@@ -72,9 +74,18 @@ impl Inner {
         for (i, segment) in segments.iter().enumerate() {
             // The last one may be growing: not while it is read.
             let _still = (i + 1 == segments.len()).then(|| self.log.lock());
-            if let Some(one) = verify_segment(segment)? {
-                tell(&mut report, one);
+            let gap = gaps.before(segment);
+            let Some(SegmentReport { report: mut one, last, ends_whole }) = verify_segment(segment) else {
+                gaps.forget();
+                continue;
+            };
+            gaps.after(segment, last, ends_whole);
+            if let Some(gap) = gap {
+                let name = segment_name(gap.first);
+                let missing = format!("lost before it: {gap}; restore log/{name} from a backup before a server starts");
+                one.problem = Some(one.problem.map_or(missing.clone(), |problem| format!("{missing}; {problem}")));
             }
+            tell(&mut report, one);
         }
         for table in Table::ALL {
             for file in files.get(table.index()).into_iter().flat_map(|f| f.iter()) {
@@ -91,42 +102,71 @@ impl Inner {
         Ok(report)
     }
 
+    /// What is wrong with a data file; that it cannot be read is no reason to leave the others unread.
     fn file_problem(&self, file: &Arc<DataFile>) -> Result<Option<String>, Error> {
-        if let Some(problem) = checksum_problem(&self.objects, file)? {
-            self.metrics.damaged_files.inc();
-            return Ok(Some(problem));
-        }
-        let read = FileReader::open(&self.objects, file).and_then(|mut reader| {
-            let mut rows = 0;
-            while let Some(batch) = reader.next_batch()? {
-                rows += batch.num_rows() as u64;
-            }
-            Ok(rows)
-        });
-        Ok(match read {
-            Ok(rows) if rows == file.rows => None,
-            Ok(rows) => Some(format!("it has {rows} rows, not {}", file.rows)),
+        let problem = match checksum_problem(&self.objects, file) {
+            Ok(None) => self.rows_problem(file),
+            other => other,
+        };
+        let problem = match problem {
+            Err(Error::Closed) => return Err(Error::Closed),
             Err(e) => Some(chain(&e)),
-        })
+            Ok(problem) => problem,
+        };
+        if problem.is_some() {
+            self.metrics.damaged_files.inc();
+        }
+        Ok(problem)
+    }
+
+    fn rows_problem(&self, file: &Arc<DataFile>) -> Result<Option<String>, Error> {
+        let mut reader = FileReader::open(&self.objects, file)?;
+        let mut rows = 0;
+        while let Some(batch) = reader.next_batch()? {
+            rows += batch.num_rows() as u64;
+        }
+        Ok((rows != file.rows).then(|| format!("it has {rows} rows, not {}", file.rows)))
     }
 }
 
+/// What was found of one log segment, and what that says of the next one.
+struct SegmentReport {
+    report: FileReport,
+    last: u64,
+    ends_whole: bool,
+}
+
 /// Nothing if the segment went while we came: its records are in files now.
-fn verify_segment(segment: &SegmentFile) -> Result<Option<FileReport>, Error> {
+fn verify_segment(segment: &SegmentFile) -> Option<SegmentReport> {
+    let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
+    let mut report = FileReport { path: format!("log/{name}"), bytes: 0, rows: 0, problem: None };
     let content = match std::fs::read(&segment.path) {
         Ok(content) => Bytes::from(content),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("read", &segment.path)(e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(e) => {
+            report.problem = Some(format!("read it: {e}"));
+            return Some(SegmentReport { report, last: 0, ends_whole: false });
+        }
     };
-    let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
-    let mut report = FileReport { path: format!("log/{name}"), bytes: content.len() as u64, rows: 0, problem: None };
-    let (mut damaged, mut torn) = (0, 0);
-    for found in Scanner::new(segment, content)? {
+    report.bytes = content.len() as u64;
+    let scanner = match Scanner::new(segment, content) {
+        Ok(scanner) => scanner,
+        Err(e) => {
+            report.problem = Some(chain(&e));
+            return Some(SegmentReport { report, last: 0, ends_whole: false });
+        }
+    };
+    let (mut damaged, mut torn, mut last, mut ends_whole) = (0, 0, 0, true);
+    for found in scanner {
+        ends_whole = matches!(found, Found::Record(_));
         match found {
-            Found::Record(frame) => match frame.into_record() {
-                Some(_) => report.rows += 1,
-                None => damaged += 1,
-            },
+            Found::Record(frame) => {
+                last = frame.position.0;
+                match frame.into_record() {
+                    Some(_) => report.rows += 1,
+                    None => damaged += 1,
+                }
+            }
             Found::Damaged(_) => damaged += 1,
             Found::Torn(place) => torn += place.len(),
         }
@@ -134,7 +174,7 @@ fn verify_segment(segment: &SegmentFile) -> Result<Option<FileReport>, Error> {
     if damaged > 0 || torn > 0 {
         report.problem = Some(format!("{damaged} damaged places, {torn} bytes of an unfinished write"));
     }
-    Ok(Some(report))
+    Some(SegmentReport { report, last, ends_whole })
 }
 
 /// An error with its causes.
@@ -142,9 +182,16 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(e) = next {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
+        let cause = e.to_string();
+        // Errors of object stores tell their causes themselves.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
         next = e.source();
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

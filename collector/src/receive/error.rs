@@ -12,8 +12,9 @@ use http::StatusCode;
 /// Why an export was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ExportError {
-    #[error("{0}")]
-    Malformed(String),
+    /// With the path of what is wrong, as far as it is known.
+    #[error("{message}")]
+    Malformed { message: String, field: String },
     #[error("{0}")]
     Framing(&'static str),
     #[error("the request has {bytes} bytes or more; the limit is {limit}")]
@@ -72,10 +73,15 @@ pub(crate) enum Kind {
 }
 
 impl ExportError {
+    /// Something is wrong with a body, it is not known where.
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self::Malformed { message: message.into(), field: String::new() }
+    }
+
     /// What the caller can do about it.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::Malformed(_) => Kind::Invalid,
+            Self::Malformed { .. } => Kind::Invalid,
             Self::Framing(_) => Kind::Framing,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::Encoding { .. } => Kind::Encoding,
@@ -95,8 +101,8 @@ impl ExportError {
     pub(crate) fn status(&self, retry_after: Duration) -> Status {
         let kind = self.kind();
         let message = self.to_string();
-        if kind == Kind::Invalid {
-            return Status::bad_request(message, "");
+        if let Self::Malformed { field, .. } = self {
+            return Status::bad_request(message, field.as_str());
         }
         let status = Status::new(kind.code(), message);
         if kind.is_retryable() { status.with(Detail::RetryInfo(retry_after)) } else { status }
@@ -105,7 +111,7 @@ impl ExportError {
     /// The word for it in metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "malformed",
+            Self::Malformed { .. } => "malformed",
             Self::Framing(_) => "framing",
             Self::TooLarge { .. } => "too_large",
             Self::Encoding { .. } => "encoding",

@@ -111,16 +111,19 @@ pub(crate) fn read(signal: Signal, format: Format, inflated: Bytes) -> Result<(B
         Format::Json => {
             let mut plain = Vec::new();
             let refused = json::transcode(message_of(signal), &inflated, &mut plain);
-            let refused = refused.map_err(|error| ExportError::Malformed(error.to_string()))?;
+            let refused = refused.map_err(|error| {
+                let message = error.to_string();
+                ExportError::Malformed { message, field: error.path }
+            })?;
             (Bytes::from(plain), refused)
         }
     };
-    let mut checked = decode::check(signal, &plain).map_err(|error| ExportError::Malformed(error.to_string()))?;
+    let mut checked = decode::check(signal, &plain).map_err(|error| ExportError::malformed(error.to_string()))?;
     checked.items += unreadable.items;
     checked.refused += unreadable.items;
-    if unreadable.items > 0 {
-        checked.message = unreadable.message.or(checked.message);
-    }
+    checked.repaired += unreadable.changed;
+    let said = [unreadable.message, checked.message, unreadable.warning];
+    checked.message = said.into_iter().flatten().reduce(|all, more| format!("{all}; {more}"));
     Ok((plain, checked))
 }
 
@@ -133,11 +136,12 @@ pub(crate) fn message_of(signal: Signal) -> json::Message {
     }
 }
 
-/// What the client should know: what was refused for good, or else what was repaired.
+/// What the client should know: what was refused for good, what was repaired, or that the
+/// request belongs elsewhere.
 fn partial_success(door: &Door, signal: Signal, checked: Checked) -> Option<PartialSuccess> {
     metrics::of(&door.metrics.refused, signal).inc_by(checked.refused);
     metrics::of(&door.metrics.repaired, signal).inc_by(checked.repaired);
-    if checked.refused == 0 && checked.repaired == 0 {
+    if checked.refused == 0 && checked.repaired == 0 && checked.message.is_none() {
         return None;
     }
     let mut message = checked.message.unwrap_or_default();

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use memchr::memmem;
 
 use super::error::ExportError;
@@ -69,16 +70,20 @@ pub(crate) fn inflate(coding: Coding, body: &Bytes, limit: usize) -> Result<Byte
         Coding::Identity => Ok(body.clone()),
         Coding::Gzip => match gzip_at_once(body, limit) {
             Some(plain) => Ok(plain.into()),
-            None => stream("gzip", flate2::read::MultiGzDecoder::new(body.as_ref()), body.len(), limit),
+            None => stream("gzip", Members::new(body), body.len(), limit),
         },
         Coding::Zstd => match zstd_at_once(body, limit) {
             Some(plain) => Ok(plain.into()),
             None => stream("zstd", zstd_stream(body, limit)?, body.len(), limit),
         },
         Coding::Deflate if is_zlib(body) => {
-            stream("deflate", flate2::read::ZlibDecoder::new(body.as_ref()), body.len(), limit)
+            let unread = |decoder: &ZlibDecoder<&[u8]>| decoder.get_ref().len();
+            stream("deflate", Single(ZlibDecoder::new(body.as_ref()), unread), body.len(), limit)
         }
-        Coding::Deflate => stream("deflate", flate2::read::DeflateDecoder::new(body.as_ref()), body.len(), limit),
+        Coding::Deflate => {
+            let unread = |decoder: &DeflateDecoder<&[u8]>| decoder.get_ref().len();
+            stream("deflate", Single(DeflateDecoder::new(body.as_ref()), unread), body.len(), limit)
+        }
     }
 }
 
@@ -100,6 +105,48 @@ fn gzip_at_once(body: &[u8], limit: usize) -> Option<Vec<u8>> {
     let mut plain = vec![0; stated];
     let written = GZIP.with_borrow_mut(|gzip| gzip.gzip_decompress(body, &mut plain)).ok()?;
     (written == stated).then_some(plain)
+}
+
+/// All members of a gzip body, and nothing else behind them.
+struct Members<'a>(GzDecoder<&'a [u8]>);
+
+impl<'a> Members<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Members(GzDecoder::new(body))
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.0.read(buffer)?;
+            let rest = *self.0.get_ref();
+            if read > 0 || buffer.is_empty() || rest.is_empty() {
+                return Ok(read);
+            }
+            if !rest.starts_with(GZIP_MAGIC) {
+                return Err(behind_the_end(rest.len()));
+            }
+            self.0.reset(rest);
+        }
+    }
+}
+
+/// A stream that must be all of the body; the function tells how many bytes it has not read.
+struct Single<D, F>(D, F);
+
+impl<D: Read, F: Fn(&D) -> usize> Read for Single<D, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        match (self.1)(&self.0) {
+            rest @ 1.. if read == 0 && !buffer.is_empty() => Err(behind_the_end(rest)),
+            _ => Ok(read),
+        }
+    }
+}
+
+fn behind_the_end(bytes: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{bytes} bytes stand behind its end"))
 }
 
 fn zstd_stated_bytes(body: &[u8], limit: usize) -> Option<usize> {
@@ -134,7 +181,7 @@ fn stream(name: &str, decoder: impl Read, compressed: usize, limit: usize) -> Re
     match decoder.take(over).read_to_end(&mut plain) {
         Ok(_) if plain.len() > limit => Err(ExportError::TooLarge { bytes: plain.len(), limit }),
         Ok(_) => Ok(plain.into()),
-        Err(error) => Err(ExportError::Malformed(format!("the body is not valid {name}: {}", cause(&error)))),
+        Err(error) => Err(ExportError::malformed(format!("the body is not valid {name}: {}", cause(&error)))),
     }
 }
 

@@ -9,6 +9,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::borrow::Cow;
 
+/// `AnyValue.doubleValue`.
+const DOUBLE_VALUE: u32 = 4;
 /// As much of a wrong value is shown in a message.
 const SHOWN_MAX: usize = 40;
 
@@ -47,7 +49,8 @@ impl<'a> Transcoder<'a, '_> {
                 let value = self.integer(i32::MIN.into(), i32::MAX.into())?;
                 self.put(kind, number, value as u64);
             }
-            Kind::Int64 | Kind::Sfixed64 => {
+            Kind::IntOrDouble => self.int_or_double(number.unwrap_or_default())?,
+            Kind::Sfixed64 => {
                 let value = self.integer(i64::MIN.into(), i64::MAX.into())?;
                 self.put(kind, number, value as u64);
             }
@@ -153,6 +156,32 @@ impl<'a> Transcoder<'a, '_> {
             Err(Stop::Value { .. }) => self.unfit(offset, "an integer, and OTLP/JSON has no names for enumerations"),
             Err(stop) => Err(stop),
         }
+    }
+
+    /// `AnyValue.intValue`. JavaScript's exporters take every number without a fraction for an
+    /// integer, 1e300 too. A number, not in quotes, that is no 64-bit integer is kept as the
+    /// double that it is.
+    #[inline]
+    fn int_or_double(&mut self, number: u32) -> Result<(), Stop> {
+        let is_number = self.tokens.peek()? == Token::Number;
+        let offset = self.tokens.pos();
+        match self.integer(i64::MIN.into(), i64::MAX.into()) {
+            Ok(value) => {
+                self.put(Kind::IntOrDouble, Some(number), value as u64);
+                Ok(())
+            }
+            Err(stop @ Stop::Value { .. }) if is_number => self.double_as_int(offset, stop),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    #[cold]
+    fn double_as_int(&mut self, offset: usize, stop: Stop) -> Result<(), Stop> {
+        self.tokens.seek(offset);
+        let Ok(value) = self.double() else { return Err(stop) };
+        self.put(Kind::Double, Some(DOUBLE_VALUE), value.to_bits());
+        self.note_change(&shown(self.tokens.since(offset)));
+        Ok(())
     }
 
     /// An integer, as a number or in quotes.

@@ -40,7 +40,8 @@ pub(super) enum Kind {
     /// Trace or span id: hexadecimal in JSON.
     Id,
     Enum,
-    Int64,
+    /// `AnyValue.intValue`, into which some senders also write numbers that are no 64-bit integer.
+    IntOrDouble,
     Uint64,
     Uint32,
     Sint32,
@@ -72,7 +73,7 @@ static ANY_VALUE: Descriptor = Descriptor {
         1,
         &[
             one("stringValue", 1, Kind::String),
-            one("intValue", 3, Kind::Int64),
+            one("intValue", 3, Kind::IntOrDouble),
             one("boolValue", 2, Kind::Bool),
             one("doubleValue", 4, Kind::Double),
             one("arrayValue", 5, Kind::Message(&ARRAY_VALUE)),

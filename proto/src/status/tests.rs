@@ -74,6 +74,16 @@ fn r06_a_status_in_both_encodings() {
 }
 
 #[test]
+fn r07_a_field_that_is_not_known_is_left_out() {
+    let status = Status::bad_request("it is wrong", "");
+    let details = concat!(
+        r#"{"code":3,"message":"it is wrong","details":["#,
+        r#"{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"description":"it is wrong"}]}]}"#
+    );
+    assert_eq!(status.to_json(), details);
+}
+
+#[test]
 fn a_status_without_details() {
     let status = Status::new(Code::Unavailable, "later");
     assert_eq!(status.to_json(), r#"{"code":14,"message":"later"}"#);

@@ -39,7 +39,7 @@ fn check_refused(members: &str, message: &str) {
     let names: Vec<_> = kept.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["before", "after"]);
     let message = format!("resourceSpans[0].scopeSpans[0].spans[1].{message}");
-    assert_eq!(refused, Refused { items: 1, message: Some(message) });
+    assert_eq!(refused, Refused { items: 1, message: Some(message), ..Refused::default() });
 }
 
 #[track_caller]
@@ -174,6 +174,67 @@ fn e07_integers_as_strings_or_numbers() {
     }
     check_refused(r#""flags":4294967296"#, "flags: 4294967296 is not between 0 and 4294967295");
     check_refused(r#""flags":{}"#, "flags: an object is not an integer");
+}
+
+/// Node's exporter writes every number without a fraction as an `intValue`.
+#[test]
+fn e07_r04_a_number_that_is_no_64_bit_integer_is_kept_as_a_double() {
+    let attribute = |value: &str| format!(r#"{{"attributes":[{{"key":"k","value":{{"intValue":{value}}}}}]}}"#);
+    let value = |span: &Span| span.attributes[0].value.clone().unwrap().value.unwrap();
+    for (text, double) in [
+        ("1e300", 1e300),
+        ("10000000000000000000", 1e19),
+        ("-9.3e18", -9.3e18),
+        ("9223372036854775808", 9_223_372_036_854_775_808.0),
+        ("1.5", 1.5),
+    ] {
+        let (kept, refused) = spans(&attribute(text));
+        assert_eq!(value(&kept[0]), Value::DoubleValue(double), "{text}");
+        let first = "resourceSpans[0].scopeSpans[0].spans[0].attributes[0].value.intValue";
+        let warning = format!(
+            "1 numbers in intValue are no 64-bit integers and were stored as doubles; the first is {text}, at {first}"
+        );
+        assert_eq!(refused, Refused { changed: 1, warning: Some(warning), ..Refused::default() });
+    }
+    for (text, int) in [("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN), ("1e3", 1_000)] {
+        let (kept, refused) = spans(&attribute(text));
+        assert_eq!((value(&kept[0]), refused), (Value::IntValue(int), Refused::default()), "{text}");
+    }
+    let refused = |value: &str, why: &str| {
+        let members = format!(r#""attributes":[{{"key":"k","value":{{"intValue":{value}}}}}]"#);
+        check_refused(&members, &format!("attributes[0].value.intValue: {value} is not {why}"));
+    };
+    refused(r#""1e300""#, "an integer");
+    refused(r#""1.5""#, "an integer");
+    refused(r#""9223372036854775808""#, "between -9223372036854775808 and 9223372036854775807");
+    refused("1e400", "an integer");
+    refused("true", "an integer");
+    // Of the last of several members, and not of items that are refused.
+    let (kept, _) = spans(r#"{"attributes":[{"key":"k","value":{"intValue":1e300,"intValue":7}}]}"#);
+    assert_eq!(value(&kept[0]), Value::IntValue(7));
+    let bad = r#"{"attributes":[{"key":"k","value":{"intValue":1e300}}],"kind":"SERVER"}"#;
+    let (kept, refused) = spans(&format!("{bad},{},{bad}", attribute("2e300")));
+    assert_eq!((kept.len(), refused.items, refused.changed), (1, 2, 1));
+    assert!(refused.warning.unwrap().contains("is 2e300, at resourceSpans[0].scopeSpans[0].spans[1]."));
+}
+
+#[test]
+fn e05_r04_a_body_of_another_signal_is_a_warning() {
+    let read = |message, json: &str| {
+        let mut bytes = Vec::new();
+        let refused = transcode(message, json.as_bytes(), &mut bytes).unwrap();
+        assert_eq!((refused.items, refused.changed), (0, 0));
+        refused.warning
+    };
+    let traces = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"}]}]}],"more":1}"#;
+    let warning = "the body has resourceSpans, but this is /v1/logs: nothing was stored; send it to /v1/traces";
+    assert_eq!(read(Message::Logs, traces).as_deref(), Some(warning));
+    let warning = "the body has resourceMetrics, but this is /v1/traces: nothing was stored; send it to /v1/metrics";
+    assert_eq!(read(Message::Traces, r#"{"x":{},"resourceMetrics":[{}]}"#).as_deref(), Some(warning));
+    // Nothing is said where something of the right signal is, or nothing of another at the top level.
+    for json in [traces, "{}", r#"{"resourceSpans":[{"resourceLogs":[]}],"resourceLogs":[{}]}"#, r#"{"spans":[]}"#] {
+        assert_eq!(read(Message::Traces, json), None, "{json}");
+    }
 }
 
 #[test]

@@ -72,11 +72,14 @@ impl Where {
     fn attribute_of(&mut self, function: &str, filter: &AttributeFilter) {
         let key = self.param(filter.key.as_str());
         let text = format!("{function}_text({key})");
+        if let Some(number) = not_finite(&filter.value) {
+            return self.not_finite(function, filter, number);
+        }
         // Beside a number, the function gives numbers: integers, doubles, and texts that are numbers.
         let number = number(&filter.value);
         let equal = match &number {
-            // A whole number that doubles cannot tell from its neighbours is compared digit by digit.
-            Some(Param::Int(n)) if n.unsigned_abs() > 1 << 53 => None,
+            // More digits than an integer has are compared one by one.
+            Some(Param::Double(_)) if filter.value.trim_start_matches(['-', '+']).bytes().all(is_digit) => None,
             other => other.clone(),
         };
         let condition = match (filter.op, equal, number) {
@@ -94,11 +97,38 @@ impl Where {
         };
         self.and(condition);
     }
+
+    /// The condition with NaN or an infinity: it may have been sent as a double, or as a text that is equal.
+    fn not_finite(&mut self, function: &str, filter: &AttributeFilter, number: f64) {
+        let key = self.param(filter.key.as_str());
+        let name = match number {
+            f64::INFINITY => "Infinity",
+            f64::NEG_INFINITY => "-Infinity",
+            _ => "NaN",
+        };
+        let condition = match filter.op {
+            Op::Equal | Op::NotEqual => {
+                let not = if filter.op == Op::NotEqual { "NOT " } else { "" };
+                format!("{function}_text({key}) {not}IN ({}, {})", self.param(name), self.param(filter.value.as_str()))
+            }
+            op => format!("{function}_double({key}) {} {}", op.sign(), self.param(number)),
+        };
+        self.and(condition);
+    }
 }
 
 fn number(text: &str) -> Option<Param> {
-    let integer = text.parse::<i64>().ok().map(Param::from);
+    let integer = text.parse::<i64>().map(Param::Int).or_else(|_| text.parse::<u64>().map(Param::UInt)).ok();
     integer.or_else(|| text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Param::from))
+}
+
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
+}
+
+/// `Infinity`, `-inf`, `NaN` and the like.
+fn not_finite(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|n| !n.is_finite() && !text.bytes().any(is_digit))
 }
 
 /// A column in which values of a key may stand.
@@ -260,7 +290,12 @@ mod tests {
     fn conditions_of_attributes() {
         check("k=x", "WHERE attr_text(Text(\"k\")) = Text(\"x\")");
         check("k=1", "WHERE attr(Text(\"k\")) = Int(1)");
-        check("k=9007199254740993", "WHERE attr_text(Text(\"k\")) = Text(\"9007199254740993\")");
+        check("k=9007199254740993", "WHERE attr(Text(\"k\")) = Int(9007199254740993)");
+        check("k>18446744073709551615", "WHERE attr(Text(\"k\")) > UInt(18446744073709551615)");
+        check("k=18446744073709551616", "WHERE attr_text(Text(\"k\")) = Text(\"18446744073709551616\")");
+        check("k=-inf", "WHERE attr_text(Text(\"k\")) IN (Text(\"-Infinity\"), Text(\"-inf\"))");
+        check("k!=NaN", "WHERE attr_text(Text(\"k\")) NOT IN (Text(\"NaN\"), Text(\"NaN\"))");
+        check("k<Infinity", "WHERE attr_double(Text(\"k\")) < Double(inf)");
         check("k>=1.5", "WHERE attr(Text(\"k\")) >= Double(1.5)");
         check("k<x", "WHERE attr_text(Text(\"k\")) < Text(\"x\")");
         check("k!=x", "WHERE attr_text(Text(\"k\")) <> Text(\"x\")");

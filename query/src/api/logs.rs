@@ -32,7 +32,7 @@ const SEVERITIES: [(&str, i64); 6] =
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogsParams {
     /// Records of this service. Repeatable: of any of them.
-    #[param(style = Form, explode)]
+    #[param(required = false, style = Form, explode)]
     service: Vec<String>,
     /// Records of this function (`faas.name`).
     function: Option<String>,
@@ -50,10 +50,10 @@ pub(crate) struct LogsParams {
     /// Records of this function invocation.
     invocation_id: Option<String>,
     /// A condition on an attribute of the record: `key=value`, `key!=value`, `key>1`, `key`, `!key`. Repeatable.
-    #[param(value_type = Vec<String>, style = Form, explode)]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode)]
     attr: Vec<AttributeFilter>,
     /// A condition on an attribute of the resource, written like `attr`. Repeatable.
-    #[param(value_type = Vec<String>, style = Form, explode)]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode)]
     resource_attr: Vec<AttributeFilter>,
     /// Records of then or later: RFC 3339, seconds, ms or ns since 1970, or relative like `-1h`.
     #[param(value_type = Option<String>, example = "-1h")]

@@ -158,22 +158,22 @@ pub(crate) struct QueryParams {
     #[param(rename = "type", value_type = Option<MetricType>)]
     kind: Option<&'static str>,
     /// Points of this service. Repeatable: of any of them.
-    #[param(style = Form, explode)]
+    #[param(required = false, style = Form, explode)]
     service: Vec<String>,
     /// Points of this function.
     function: Option<String>,
     /// A condition on an attribute of the point: `key=value`, `key!=value`, `key>1`, `key`, `!key`. Repeatable.
-    #[param(value_type = Vec<String>, style = Form, explode)]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode)]
     attr: Vec<AttributeFilter>,
     /// A condition on an attribute of the resource, written like `attr`. Repeatable.
-    #[param(value_type = Vec<String>, style = Form, explode)]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode)]
     resource_attr: Vec<AttributeFilter>,
     /// How the points of a step become one value: `avg`, `sum`, `min`, `max`, `count`, `rate`, or a quantile
     /// such as `p50`, `p99` or `p99.9`. Default: `rate` for sums that rise, `p50` for distributions, else `avg`.
     #[param(value_type = Option<String>, example = "p99")]
     agg: Option<Agg>,
     /// Labels that make a series each: `service`, `function`, or an attribute's key. Repeatable, or with commas.
-    #[param(value_type = Vec<String>, style = Form, explode, example = json!(["service"]))]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode, example = json!(["service"]))]
     by: Vec<String>,
     /// The start of the first step. Default: an hour before the end.
     #[param(value_type = Option<String>, example = "-1h")]

@@ -34,6 +34,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use axum::Router;
 use axum::extract::FromRef;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get};
 use hopline_model::Table;
 use http::Uri;
@@ -43,6 +44,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::openapi;
 pub use crate::otlp::{Error as OtlpError, logs as otlp_logs, metrics as otlp_metrics, spans as otlp_spans};
+use crate::render::accept;
 
 /// Subscribes to the rows that are stored from now on.
 pub type Tail = Arc<dyn Fn() -> broadcast::Receiver<(Table, Arc<RecordBatch>)> + Send + Sync>;
@@ -77,8 +79,7 @@ pub fn router(engine: Engine) -> Router {
 
 /// The API.
 pub fn router_with(state: ApiState) -> Router {
-    let routes: [(&str, MethodRouter<ApiState>); 13] = [
-        ("/api/v1/traces/{trace_id}", get(trace::trace)),
+    let json: [(&str, MethodRouter<ApiState>); 11] = [
         ("/api/v1/traces/{trace_id}/spans/{span_id}", get(trace::span)),
         ("/api/v1/search", get(search::search)),
         ("/api/v1/services", get(catalog::services)),
@@ -88,11 +89,12 @@ pub fn router_with(state: ApiState) -> Router {
         ("/api/v1/logs", get(logs::logs)),
         ("/api/v1/metrics", get(metrics::metrics)),
         ("/api/v1/metrics/query", get(metrics::query)),
-        ("/api/v1/tail", get(tail::tail)),
         ("/api/v1/status", get(status::status)),
         ("/api/v1/openapi.json", get(openapi::document)),
     ];
+    let json = json.map(|(path, methods)| (path, methods.route_layer(from_fn(accept::only_json))));
+    let negotiated = [("/api/v1/traces/{trace_id}", get(trace::trace)), ("/api/v1/tail", get(tail::tail))];
     let only_get = || async { Err::<(), _>(Error::Method("this is only read: with GET".to_owned())) };
-    let routes = routes.into_iter().map(|(path, methods)| (path, methods.fallback(only_get)));
+    let routes = json.into_iter().chain(negotiated).map(|(path, methods)| (path, methods.fallback(only_get)));
     routes.fold(Router::new(), |router, (path, methods)| router.route(path, methods)).with_state(state)
 }

@@ -16,6 +16,8 @@ use utoipa::IntoParams;
 use crate::error::Error;
 
 const SECOND: i64 = 1_000_000_000;
+/// What is said of a time that is none of ours.
+const OUT_OF_RANGE: &str = "is out of range: times have nanoseconds and reach from 1677-09-21 to 2262-04-11";
 
 /// Units of durations and of relative times, in nanoseconds.
 const UNITS: [(&str, f64); 9] = [
@@ -233,7 +235,7 @@ pub(crate) fn parse_time(text: &str, now: i64) -> Result<i64, String> {
         return parse_duration(ago).map(|ago| now.saturating_sub(ago)).map_err(|_| expected().to_owned());
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        let number: i64 = text.parse().map_err(|_| expected().to_owned())?;
+        let number: i64 = text.parse().map_err(|_| OUT_OF_RANGE.to_owned())?;
         let factor = if number < 100_000_000_000 {
             SECOND
         } else if number < 100_000_000_000_000 {
@@ -250,7 +252,11 @@ pub(crate) fn parse_time(text: &str, now: i64) -> Result<i64, String> {
         Some((time, zone)) if time.contains('T') => format!("{time}+{zone}"),
         _ => text.to_owned(),
     };
-    string_to_timestamp_nanos(&text).map_err(|_| expected().to_owned())
+    string_to_timestamp_nanos(&text).map_err(|e| {
+        // Arrow has one kind of error for both.
+        let out_of_range = e.to_string().contains("represented as nanoseconds");
+        if out_of_range { OUT_OF_RANGE.to_owned() } else { expected().to_owned() }
+    })
 }
 
 /// The time of the system's clock.

@@ -28,7 +28,7 @@ pub(super) const STATUS_CODES: [&str; 3] = ["UNSET", "OK", "ERROR"];
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchParams {
     /// Spans of this service (`service.name`). Repeatable: of any of them.
-    #[param(style = Form, explode)]
+    #[param(required = false, style = Form, explode)]
     service: Vec<String>,
     /// Spans with this name.
     operation: Option<String>,
@@ -48,10 +48,10 @@ pub(crate) struct SearchParams {
     max_duration: Option<i64>,
     /// A condition on an attribute of the span: `key=value`, `key!=value`, `key>1`, `key>=1`, `key<1`,
     /// `key<=1`, `key` (it is there), `!key` (it is not). Repeatable.
-    #[param(value_type = Vec<String>, style = Form, explode, example = json!(["http.route=/cart"]))]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode, example = json!(["http.route=/cart"]))]
     attr: Vec<AttributeFilter>,
     /// A condition on an attribute of the resource, written like `attr`. Repeatable.
-    #[param(value_type = Vec<String>, style = Form, explode)]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode)]
     resource_attr: Vec<AttributeFilter>,
     /// Spans that started then or later: RFC 3339, seconds, ms or ns since 1970, or relative like `-1h`.
     #[param(value_type = Option<String>, example = "-1h")]
@@ -108,6 +108,14 @@ impl SearchOrder {
         match self {
             Self::Newest => "start_time",
             Self::Slowest => "duration",
+        }
+    }
+
+    /// Whether two spans with the same ids stand at one place of the order.
+    fn same_place(self, a: &FoundSpan, b: &FoundSpan) -> bool {
+        match self {
+            Self::Newest => a.start_time_unix_nano == b.start_time_unix_nano,
+            Self::Slowest => a.duration_ns == b.duration_ns,
         }
     }
 }
@@ -226,7 +234,7 @@ pub(crate) struct SearchAnswer {
 }
 
 /// A span that was found.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct FoundSpan {
     /// 32 hexadecimal digits.
     trace_id: String,
@@ -296,11 +304,15 @@ pub(crate) async fn search(State(state): State<ApiState>, uri: Uri) -> Result<Re
         let mut columns = Columns::of(batch)?;
         for row in 0..batch.num_rows() {
             let span = columns.span(row)?;
-            let again = |s: &FoundSpan| s.span_id == span.span_id && s.trace_id == span.trace_id;
-            if spans.last().is_some_and(|last| again(last) && last.start_time_unix_nano == span.start_time_unix_nano) {
+            // A client's span and a server's may share their ids. The cursor cannot part such rows: they
+            // stay on one page.
+            let shares_ids = |s: &&FoundSpan| s.span_id == span.span_id && s.trace_id == span.trace_id;
+            let mut before = spans.iter().rev().take_while(shares_ids).peekable();
+            let shares_place = before.peek().is_some_and(|last| search.order.same_place(last, &span));
+            if before.any(|s| *s == span) {
                 continue;
             }
-            if spans.len() == search.limit {
+            if spans.len() >= search.limit && !shares_place {
                 more = true;
                 break 'all;
             }

@@ -88,7 +88,6 @@ pub(crate) struct Partial {
             content((TraceAnswer = "application/json"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
         (status = 400, description = "The id or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such trace", body = Problem, content_type = "application/problem+json"),
-        (status = 406, description = "None of the formats asked for can be made", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn trace(
@@ -104,7 +103,7 @@ pub(crate) async fn trace(
     let format = Format::of(&headers)?;
     let session = answer::trace_session(&state);
     let columns = match format {
-        Format::Json => columns::all_columns(Table::Spans).join(", "),
+        Format::Json => format!("{}, {}", columns::all_columns(Table::Spans).join(", "), rows::HAS.join(", ")),
         Format::Arrow => rows::COLUMNS.join(", "),
     };
     let mut conditions = Where::default();
@@ -156,7 +155,8 @@ impl Format {
 
 fn write_json(batches: &[RecordBatch], send: stream::Send<'_>) -> Result<(), Error> {
     let mut trace = otlp::Trace::new(batches)?;
-    let partial = rows::partial(batches)?;
+    // Counted as in Arrow, so that both say the same.
+    let partial = Waterfall::of(batches)?.partial();
     let complete = partial.missing_parents == 0 && partial.roots > 0;
     let partial = serde_json::to_string(&partial).map_err(|e| Error::Internal(Box::new(e)))?;
     let extra = format!(",\"complete\":{complete},\"partial\":{partial}");

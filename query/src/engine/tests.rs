@@ -2,6 +2,7 @@
 
 mod errors;
 mod limits;
+mod numbers;
 pub(crate) mod rows;
 
 use arrow::util::display::array_value_to_string;

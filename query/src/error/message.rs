@@ -60,6 +60,9 @@ pub(super) fn planning(message: &str) -> (String, Option<String>) {
     if let Some(found) = no_such_function(&text).or_else(|| no_such_arguments(&text)).or_else(|| same_name(&text)) {
         return found;
     }
+    if let Some(found) = other_type_in_group_by(&text) {
+        return found;
+    }
     if text.starts_with("Physical plan does not support logical expression") {
         let message = "a subquery stands where it is not supported, or in a way that is not";
         return (
@@ -179,6 +182,27 @@ fn no_such_arguments(text: &str) -> Option<(String, Option<String>)> {
             && !["OneOf(", "UserDefined", "Any"].iter().any(|w| list.contains(w))
     });
     Some((message, candidates.map(|list| format!("there is {list}"))))
+}
+
+/// An attribute function that is one type in SELECT and another in GROUP BY: only its columns are named.
+fn other_type_in_group_by(text: &str) -> Option<(String, Option<String>)> {
+    let (_, rest) = text.split_once(", column \"")?;
+    let (column, rest) = rest.split_once("\" must appear in the GROUP BY clause")?;
+    let name = column.rsplit('.').next().unwrap_or(column);
+    if !name.starts_with("attributes_") && !matches!(name, "resource" | "scope") {
+        return None;
+    }
+    let (_, given) = rest.split_once("currently only \"")?;
+    let (given, _) = given.rsplit_once("\" appears")?;
+    let (function, key) = ["resource_attr(", "scope_attr(", "attr("].iter().find_map(|name| {
+        let (_, call) = given.split_once(name)?;
+        Some((name.trim_end_matches('('), call.split_once(')')?.0))
+    })?;
+    let message = format!(
+        "{function}({key}) is grouped by as it is, and elsewhere in the query it is a number or another type, which \
+         is not the same value"
+    );
+    Some((message, Some(format!("write {function}_double({key}), or another one type, in both places"))))
 }
 
 fn same_name(text: &str) -> Option<(String, Option<String>)> {

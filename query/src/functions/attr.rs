@@ -5,6 +5,7 @@
 //! which is then converted to the function's type; what cannot be converted is null.
 //! The planner leaves out what cannot hold the key, so most calls look at one column.
 
+pub(crate) mod condition;
 mod kernel;
 mod source;
 #[cfg(test)]
@@ -81,11 +82,18 @@ impl Spec {
         let (alias, letters) = parts.next()?.rsplit_once(' ')?;
         Some(Spec { function, alias: alias.to_owned(), letters: letters.to_owned() })
     }
+
+    /// The call as it was written.
+    fn call(&self, key: &str) -> String {
+        let alias = if self.alias.is_empty() { String::new() } else { format!("{}, ", self.alias) };
+        format!("{}({alias}'{key}')", self.function)
+    }
 }
 
-/// The functions, one a type.
+/// The functions: one a type, and one that compares.
 pub(crate) fn all() -> Vec<ScalarUDF> {
-    Target::ALL.map(|target| ScalarUDF::from(Attr::new(target))).into()
+    let lookups = Target::ALL.map(|target| ScalarUDF::from(Attr::new(target)));
+    lookups.into_iter().chain([ScalarUDF::from(condition::AttrIs::new())]).collect()
 }
 
 /// A call that gives the attribute `key` as `target`.
@@ -99,13 +107,25 @@ pub(crate) fn call(key: &str, target: Target, spec: &Spec, columns: Vec<Expr>) -
 /// The key that `expr` looks up in the attributes of rows, if it is a call that is null where there is no such key.
 pub(crate) fn key_of(expr: &Expr) -> Option<&str> {
     match expr {
-        Expr::ScalarFunction(f) if Target::ALL.iter().any(|t| t.function_name() == f.func.name()) => {
+        Expr::ScalarFunction(f) if is_ours(f.func.name()) => {
             let key = literal(f.args.first())?;
             let spec = Spec::parse(literal(f.args.get(1))?)?;
             (!spec.letters.contains(['r', 'p'])).then_some(key)
         }
         Expr::Cast(cast) => key_of(&cast.expr),
         Expr::TryCast(cast) => key_of(&cast.expr),
+        _ => None,
+    }
+}
+
+fn is_ours(function: &str) -> bool {
+    function == condition::NAME || Target::ALL.iter().any(|t| t.function_name() == function)
+}
+
+/// The text of an argument that is a literal.
+fn text(argument: Option<&ColumnarValue>) -> Option<&str> {
+    match argument? {
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) => Some(text),
         _ => None,
     }
 }
@@ -139,8 +159,7 @@ impl ScalarUDFImpl for Attr {
         let (Some(key), Some(spec)) = (literal(args.first()), literal(args.get(1)).and_then(Spec::parse)) else {
             return internal_err!("{} without its literals", self.name());
         };
-        let alias = if spec.alias.is_empty() { String::new() } else { format!("{}, ", spec.alias) };
-        Ok(format!("{}({alias}'{key}')", spec.function))
+        Ok(spec.call(key))
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String> {
@@ -156,16 +175,12 @@ impl ScalarUDFImpl for Attr {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let text = |value: Option<&ColumnarValue>| match value {
-            Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(text)))) => Some(text.clone()),
-            _ => None,
-        };
         let (Some(key), Some(spec)) = (text(args.args.first()), text(args.args.get(1))) else {
             return exec_err!("{} takes two literals and columns", self.name());
         };
-        let Some(spec) = Spec::parse(&spec) else { return exec_err!("{}: {spec:?} says nothing", self.name()) };
+        let Some(spec) = Spec::parse(spec) else { return exec_err!("{}: {spec:?} says nothing", self.name()) };
         let columns = args.args.iter().skip(2).map(|c| c.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
-        let values = kernel::look_up(&key, &spec.letters, &columns, args.number_rows, self.target)?;
+        let values = kernel::look_up(key, &spec.letters, &columns, args.number_rows, self.target)?;
         Ok(ColumnarValue::Array(Arc::clone(&values)))
     }
 }

@@ -1,5 +1,10 @@
 //! Which format a client asks for (RFC 9110, section 12.5.1).
 
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header;
+
 use crate::error::Error;
 
 /// The formats of an answer.
@@ -58,6 +63,26 @@ impl Format {
             _ => None,
         }
     }
+}
+
+/// Refuses a request for something else than JSON, where nothing else is made.
+pub(crate) async fn only_json(request: Request, next: Next) -> Result<Response, Error> {
+    let accept = request.headers().get(header::ACCEPT).map(|accept| accept.to_str().unwrap_or_default());
+    match accept {
+        Some(accept) if !takes_json(accept) => {
+            Err(Error::NotAcceptable { accept: accept.to_owned(), offered: "application/json" })
+        }
+        _ => Ok(next.run(request).await),
+    }
+}
+
+fn takes_json(accept: &str) -> bool {
+    let takes = |range: &str| {
+        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let is_json = parts.next().as_deref().and_then(Format::from_range) == Some(Format::Json);
+        is_json && parts.all(|part| part.strip_prefix("q=").is_none_or(|q| q.parse().unwrap_or(0.0) > 0.0))
+    };
+    accept.trim().is_empty() || accept.split(',').any(takes)
 }
 
 /// The format that `accept` likes best. Without it, JSON.

@@ -96,6 +96,7 @@ pub struct SqlColumn {
     params(
         ("timeout_ms" = Option<u64>, Query, description = "How long the query may take, for bodies of plain SQL."),
         ("max_rows" = Option<u64>, Query, description = "The most rows to answer with, for bodies of plain SQL."),
+        ("int64_as_string" = Option<bool>, Query, description = "Whether 64-bit integers are written as JSON strings, for bodies of plain SQL."),
         ("format" = Option<String>, Query, description = "json, ndjson, csv or arrow, in place of the header Accept."),
     ),
     responses(
@@ -107,12 +108,8 @@ pub struct SqlColumn {
         )),
         (status = 400, description = "The query is wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The statement does more than read.", body = Problem, content_type = "application/problem+json"),
-        (status = 406, description = "No such format.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The query is too long or too deep.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is of a type that is not read.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many queries at once.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "The query did not end in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 507, description = "The query needs more memory than it may use.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn query(
@@ -173,11 +170,7 @@ pub(crate) async fn query(
         )),
         (status = 400, description = "The query is wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The statement does more than read.", body = Problem, content_type = "application/problem+json"),
-        (status = 406, description = "No such format.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The query is too long or too deep.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many queries at once.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "The query did not end in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 507, description = "The query needs more memory than it may use.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn query_text(

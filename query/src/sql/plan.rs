@@ -14,7 +14,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use hopline_model::{AttributeType, Promoted, PromotedType, promoted};
 
-use super::rewrite::{ATTR_OP, As, ID_OP, Level, TIME_OP, parse_operand};
+use super::rewrite::{ATTR_OP, As, ID_OP, IS_OP, Level, TIME_OP, parse_operand};
+use crate::functions::attr::condition::{self, Condition};
 use crate::functions::attr::{self, Spec, Target};
 use crate::functions::ids::parse_hex;
 use crate::table::KeyTypes;
@@ -36,6 +37,13 @@ impl ExprPlanner for Planner {
                 };
                 let call = Call { key, level, as_type, alias, schema };
                 Ok(PlannerResult::Planned(self.attribute(&call)?))
+            }
+            BinaryOperator::Custom(ref name) if name == IS_OP => {
+                let Some((words, condition)) = text(&right).and_then(|t| Some((t, Condition::parse(t)?))) else {
+                    return plan_err!("a comparison takes a number");
+                };
+                let looked_up = condition::of_lookup(&left, words);
+                Ok(PlannerResult::Planned(looked_up.unwrap_or_else(|| condition.of_integers(left))))
             }
             BinaryOperator::Custom(ref name) if name == TIME_OP => {
                 let ns = text(&left).and_then(|t| t.parse().ok());

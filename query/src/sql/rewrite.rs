@@ -21,10 +21,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::error::Error;
+use crate::functions::attr::condition::Condition;
 use crate::sql::params::Params;
 
 /// Left: key. Right: `<level> <type> <alias>`.
 pub(crate) const ATTR_OP: &str = "@hopline attr";
+/// Left: what [`ATTR_OP`] gives. Right: a condition on a number ([`Condition`]).
+pub(crate) const IS_OP: &str = "@hopline is";
 /// Left: nanoseconds since 1970 as text.
 pub(crate) const TIME_OP: &str = "@hopline time";
 /// Left: text. Right: what it is compared with.
@@ -154,6 +157,10 @@ impl Rewrite<'_> {
                 }
             }
             Expr::BinaryOp { left, op, right } if !matches!(op, BinaryOperator::Custom(_)) => {
+                if let Some(condition) = comparison(left, op, right) {
+                    *expr = condition;
+                    return Ok(());
+                }
                 if is_number(right) {
                     as_number(left);
                 }
@@ -162,16 +169,25 @@ impl Rewrite<'_> {
                 }
             }
             Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => as_number(inner),
-            Expr::Between { expr: value, low, high, .. } => {
+            Expr::Between { expr: value, low, high, negated } => {
+                if let (Some(low), Some(high)) = (numeral(low), numeral(high))
+                    && let Some(condition) = condition(value, &format!("BETWEEN {low} AND {high}"))
+                {
+                    *expr = negate(condition, *negated);
+                    return Ok(());
+                }
                 if is_number(low) || is_number(high) {
                     as_number(value);
                 }
                 id_text(low, value);
                 id_text(high, value);
             }
-            Expr::InList { expr: value, list, .. } => {
-                if list.iter().all(is_number) {
-                    as_number(value);
+            Expr::InList { expr: value, list, negated } => {
+                if let Some(numbers) = list.iter().map(numeral).collect::<Option<Vec<_>>>()
+                    && let Some(condition) = condition(value, &format!("IN ({})", numbers.join(", ")))
+                {
+                    *expr = negate(condition, *negated);
+                    return Ok(());
                 }
                 for item in list {
                     id_text(item, value);
@@ -262,15 +278,67 @@ fn as_number(expr: &mut Expr) {
     retype(expr, As::Number);
 }
 
-fn retype(expr: &mut Expr, as_type: As) {
+/// Gives an attribute function without a type one; false if `expr` is something else.
+fn retype(expr: &mut Expr, as_type: As) -> bool {
     match expr {
         Expr::Nested(inner) => retype(inner, as_type),
         Expr::BinaryOp { op: BinaryOperator::Custom(op), left, right } if op == ATTR_OP => {
-            let Some((level, As::Natural, alias)) = text(right).and_then(parse_operand) else { return };
-            let Some(key) = text(left) else { return };
+            let Some((level, As::Natural, alias)) = text(right).and_then(parse_operand) else { return false };
+            let Some(key) = text(left) else { return false };
             *expr = operator(key, level, as_type, alias);
+            true
         }
-        _ => {}
+        _ => false,
+    }
+}
+
+/// The comparison of an attribute function without a type with a number, if it is one.
+fn comparison(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    let (sign, mirrored) = match op {
+        BinaryOperator::Eq => ("=", "="),
+        BinaryOperator::NotEq => ("<>", "<>"),
+        BinaryOperator::Lt => ("<", ">"),
+        BinaryOperator::LtEq => ("<=", ">="),
+        BinaryOperator::Gt => (">", "<"),
+        BinaryOperator::GtEq => (">=", "<="),
+        _ => return None,
+    };
+    match (numeral(left), numeral(right)) {
+        (None, Some(number)) => condition(left, &format!("{sign} {number}")),
+        (Some(number), None) => condition(right, &format!("{mirrored} {number}")),
+        _ => None,
+    }
+}
+
+/// The condition on `value`, if that is an attribute function without a type.
+fn condition(value: &Expr, condition: &str) -> Option<Expr> {
+    Condition::parse(condition)?;
+    let mut value = value.clone();
+    retype(&mut value, As::Number).then(|| Expr::BinaryOp {
+        left: Box::new(value),
+        op: BinaryOperator::Custom(IS_OP.to_owned()),
+        right: Box::new(Expr::value(Value::SingleQuotedString(condition.to_owned()))),
+    })
+}
+
+fn negate(condition: Expr, negated: bool) -> Expr {
+    match negated {
+        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(condition) },
+        false => condition,
+    }
+}
+
+/// The text of a number, with its sign.
+fn numeral(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => Some(text.replace('_', "")),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => numeral(expr),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            let text = numeral(expr)?;
+            Some(text.strip_prefix('-').map_or_else(|| format!("-{text}"), str::to_owned))
+        }
+        Expr::Nested(inner) => numeral(inner),
+        _ => None,
     }
 }
 

@@ -252,6 +252,7 @@ fn with_tenant(columns: &[usize]) -> Vec<usize> {
     columns
 }
 
+/// What is read of a file before its rows is told like what is read of its rows.
 fn storage_error(error: hopline_storage::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(Error::Storage(error)))
+    DataFusionError::External(Box::new(Error::Read(Box::new(error))))
 }

@@ -65,13 +65,20 @@ pub(crate) enum Found {
     Record(Frame),
     /// Bytes that are no intact record, with records behind them or of a whole record's length.
     Damaged(Range<usize>),
-    /// Bytes up to the end that are no whole record: a write that was cut short.
+    /// Bytes up to the end, or to the zeros there, that are no whole record: a write that was cut short.
     Torn(Range<usize>),
 }
 
-/// Walks over a segment. Never fails: what is not a record is skipped.
+/// A record that ends with so many zeros was not written to its end: what is written ends otherwise,
+/// but for the few zeros of a number.
+const ZEROS_AT_END_MAX: usize = 16;
+
+/// Walks over a segment. Never fails: what is not a record is skipped, and so are the zeros
+/// at its end, which were written ahead of records that never came.
 pub(crate) struct Scanner {
     bytes: Bytes,
+    /// Behind the last byte that is not zero.
+    written: usize,
     offset: usize,
     positions: Range<u64>,
 }
@@ -88,7 +95,15 @@ impl Scanner {
             }
             None => 0,
         };
-        Ok(Self { bytes, offset: start, positions: segment.first..segment.limit })
+        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        // A few may be a record's own.
+        let written = if bytes.len() - written <= ZEROS_AT_END_MAX { bytes.len() } else { written };
+        Ok(Self { bytes, written, offset: start, positions: segment.first..segment.limit })
+    }
+
+    /// Bytes without the zeros at the end.
+    pub(crate) fn written(&self) -> usize {
+        self.written
     }
 
     fn frame_at(&self, offset: usize) -> Option<Frame> {
@@ -154,16 +169,21 @@ impl Iterator for Scanner {
             self.positions.start = frame.position.0 + 1;
             return Some(Found::Record(frame));
         }
+        if start >= self.written {
+            self.offset = self.bytes.len();
+            return None;
+        }
         if let Some(next) = self.resync(start) {
             self.offset = next;
             return Some(Found::Damaged(start..next));
         }
-        let end = self.bytes.len();
-        let whole = self.bytes.get(start..).and_then(Frame::size).map(|size| start + size).filter(|next| *next <= end);
-        self.offset = whole.unwrap_or(end);
+        let size = self.bytes.get(start..).and_then(Frame::size);
+        let end = self.bytes.len().min(self.written + ZEROS_AT_END_MAX);
+        let whole = size.map(|size| start + size).filter(|next| *next <= end);
+        self.offset = whole.unwrap_or(self.bytes.len());
         Some(match whole {
             Some(next) => Found::Damaged(start..next),
-            None => Found::Torn(start..end),
+            None => Found::Torn(start..self.written),
         })
     }
 }

@@ -88,6 +88,7 @@ proptest! {
         damage in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 0..3),
         cut in any::<prop::sample::Index>(),
         cuts in any::<bool>(),
+        killed in any::<bool>(),
     ) {
         let disk = Disk::new();
         let (mut log, _) = disk.open(1 << 20);
@@ -95,10 +96,12 @@ proptest! {
         let path = disk.dir.path().join("00000000000000000001.log");
         for record in &records {
             log.append(std::slice::from_ref(record)).unwrap();
-            ends.push(std::fs::metadata(&path).unwrap().len() as usize);
+            ends.push(log.active_len());
         }
+        // A process that is killed leaves the zeros that were written ahead.
+        let with_zeros = std::fs::read(&path).unwrap();
         drop(log);
-        let mut bytes = std::fs::read(&path).unwrap();
+        let mut bytes = if killed { with_zeros } else { std::fs::read(&path).unwrap() };
         let places: Vec<usize> = damage.iter().map(|(at, _)| at.index(bytes.len())).collect();
         for (at, (_, flip)) in places.iter().zip(&damage) {
             bytes[*at] ^= flip;
@@ -138,6 +141,41 @@ fn a_torn_tail_is_cut_and_reported() {
     assert_eq!((replay.report().torn_bytes, replay.report().records), (len / 2 - 12 - 5, 1));
     assert!(replay.report().damaged.is_empty());
     assert_eq!(disk.read_ids(), [1]);
+}
+
+/// What a power cut leaves of a write into zeros: its first pages.
+#[test]
+fn a_record_whose_end_is_zeros_is_torn_and_zeros_are_nothing() {
+    let disk = Disk::new();
+    let (mut log, _) = disk.open(1 << 20);
+    let large = Record { body: vec![0x5A; 9_000].into(), encoding: Encoding::Gzip, ..record(&[2]) };
+    log.append(&[record(&[1])]).unwrap();
+    let first = log.active_len();
+    log.append(&[large]).unwrap();
+    let end = log.active_len();
+    let path = disk.dir.path().join("00000000000000000001.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    drop(log);
+    assert!(bytes.len() > end && bytes[end..].iter().all(|byte| *byte == 0));
+
+    bytes[8_192..].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let (_, replay) = disk.open(1 << 20);
+    assert_eq!((replay.report().torn_bytes, replay.report().records), ((8_192 - first) as u64, 1));
+    assert!(replay.report().damaged.is_empty());
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), first as u64);
+
+    bytes[first..].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let (_, replay) = disk.open(1 << 20);
+    assert_eq!(replay.report(), &ReplayReport { records: 1, ..ReplayReport::default() });
+
+    // Nothing but a header: the segment goes, and its position is used again.
+    bytes[24..].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let (mut log, _) = disk.open(1 << 20);
+    assert_eq!(log.append(&[record(&[3])]).unwrap(), Position(1));
+    assert_eq!(disk.read_ids(), [3]);
 }
 
 #[test]
@@ -238,8 +276,7 @@ fn bodies_are_compressed_by_the_log_and_come_back_as_they_came() {
     let (mut log, _) = disk.open(1 << 20);
     let large = Record { body: vec![42; 1 << 20].into(), ..record(&[1]) };
     log.append(std::slice::from_ref(&large)).unwrap();
-    let path = disk.dir.path().join("00000000000000000001.log");
-    assert!(std::fs::metadata(path).unwrap().len() < 2_000);
+    assert!(log.active_len() < 2_000);
     assert_eq!(disk.read(), [(1, large)]);
 }
 

@@ -77,6 +77,12 @@ impl Log {
         log
     }
 
+    /// Where the next record goes in the active segment.
+    #[cfg(test)]
+    pub(super) fn active_len(&self) -> usize {
+        self.active.as_ref().map_or(0, |active| active.len as usize)
+    }
+
     /// The position of the last record that was appended.
     pub(crate) fn last(&self) -> Position {
         Position(self.next.saturating_sub(1))

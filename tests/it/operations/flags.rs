@@ -100,3 +100,46 @@ fn all_wrong_settings_are_told_at_once() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("hopline.toml is a folder"));
 }
+
+#[test]
+fn a_file_with_settings_that_is_named_must_be_there() {
+    for args in [
+        &["sql", "SELECT 1"][..],
+        &["sql", "SELECT 1", "--data", "/nonexistent"],
+        &["trace", "0af7651916cd43dd8448eb211c80319c"],
+        &["search"],
+        &["tail"],
+        &["demo", "--from", "-1h"],
+        &["verify"],
+        &["completions", "bash"],
+    ] {
+        refused(&[args, &["--config", "/nonexistent.toml"]].concat(), &["configuration", "/nonexistent.toml"]);
+    }
+    // Where settings are used, wrong ones are told, whoever answers.
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut command = Command::new(binary());
+    command.args(["sql", "SELECT 1", "--data"]).arg(dir.path()).env("HOPLINE_QUERY__ROWS_MAX", "many");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("HOPLINE_QUERY__ROWS_MAX"));
+}
+
+#[test]
+fn no_folder_is_made_for_a_server_whose_port_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::TempDir::new().unwrap();
+    let data = dir.path().join("new");
+    for (flag, key) in
+        [("--api", "api.addr"), ("--otlp-grpc", "collector.grpc_addr"), ("--otlp-http", "collector.http_addr")]
+    {
+        let free = ["--api", "--otlp-grpc", "--otlp-http"].into_iter().filter(|f| *f != flag);
+        let mut command = Command::new(binary());
+        command.args(["serve", flag, &taken, "--data"]).arg(&data).args(free.flat_map(|f| [f, "127.0.0.1:0"]));
+        let output = command.output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("listen on {taken} ({key})")), "{text}");
+        assert!(!data.exists(), "{flag}");
+    }
+}

@@ -5,3 +5,4 @@ mod clock;
 mod demo;
 mod flags;
 mod folder;
+mod readers;

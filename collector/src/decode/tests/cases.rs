@@ -261,8 +261,12 @@ fn gauge(name: &str, points: Vec<Vec<KeyValue>>) -> Metric {
 #[test]
 fn a_metric_without_data_is_refused() {
     let body = gauges(vec![gauge("a", vec![vec![], vec![]]), Metric { name: "b".to_owned(), ..Default::default() }]);
-    let message = "1 of 3 data points refused; the first is data point 2: the metric has no data of a known type";
-    check_refused(Signal::Metrics, &body, 1, message);
+    let why = "the metric has no data of a known type";
+    let message = format!("1 of 3 data points refused; the first is data point 2 of metric \"b\": {why}");
+    check_refused(Signal::Metrics, &body, 1, &message);
+    let nameless = gauges(vec![Metric::default(), Metric { name: "c".to_owned(), ..Default::default() }]);
+    let message = format!("2 of 2 data points refused; the first is data point 0: {why}");
+    check_refused(Signal::Metrics, &nameless, 2, &message);
 }
 
 const SERIES_ID: [u8; 8] = [171, 207, 21, 26, 40, 255, 143, 75];

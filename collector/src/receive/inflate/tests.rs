@@ -43,10 +43,14 @@ fn e19_each_coding_gives_back_what_was_compressed() {
         check(Coding::Zstd, zstd_streamed(&plain), Ok(&plain));
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
         zlib.write_all(&plain).unwrap();
-        check(Coding::Deflate, zlib.finish().unwrap(), Ok(&plain));
+        let zlib = zlib.finish().unwrap();
+        check(Coding::Deflate, [&zlib[..], b"x"].concat(), Err("malformed"));
+        check(Coding::Deflate, zlib, Ok(&plain));
         let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
         raw.write_all(&plain).unwrap();
-        check(Coding::Deflate, raw.finish().unwrap(), Ok(&plain));
+        let raw = raw.finish().unwrap();
+        check(Coding::Deflate, [&raw[..], b"x"].concat(), Err("malformed"));
+        check(Coding::Deflate, raw, Ok(&plain));
     }
 }
 
@@ -75,6 +79,24 @@ fn e19_broken_bodies_are_refused() {
         assert_ne!(inflate(coding, &flipped.into(), LIMIT).as_deref(), Ok(&plain[..]));
     }
     check(Coding::Deflate, vec![0x78, 0x9c, 0xff, 0xff], Err("malformed"));
+}
+
+#[test]
+fn e19_what_is_wrong_with_gzip_is_said() {
+    #[track_caller]
+    fn check(body: Vec<u8>, why: &str) {
+        let error = inflate(Coding::Gzip, &body.into(), LIMIT).unwrap_err();
+        assert_eq!(error.to_string(), format!("the body is not valid gzip: {why}"));
+    }
+    let one = gzip(&sample(10_000));
+    let two = [&one[..], &one[..]].concat();
+    for body in [&one, &two] {
+        check([&body[..], b"x"].concat(), "1 bytes stand behind its end");
+        check([&body[..], b"trailing bytes"].concat(), "14 bytes stand behind its end");
+        check(body[..body.len() - 1].to_vec(), "it ends too early");
+        check([&body[..], GZIP_MAGIC].concat(), "it ends too early");
+    }
+    check(Vec::new(), "it ends too early");
 }
 
 #[test]

@@ -109,6 +109,26 @@ async fn r03_r04_refused_items_are_counted_and_the_rest_is_kept() {
 }
 
 #[tokio::test]
+async fn r04_a_warning_refuses_nothing() {
+    let running = start().await;
+    let addr = running.collector.http_addr();
+    let said = async |path: &str, body: String| {
+        let reply = post(addr, path, &[JSON], body).await;
+        assert_eq!(reply.status, 200);
+        String::from_utf8(reply.body.to_vec()).unwrap()
+    };
+    let large = json_span(1).replace("\"name\"", r#""attributes":[{"key":"n","value":{"intValue":1e300}}],"name""#);
+    let text = said("/v1/traces", large).await;
+    assert!(text.starts_with(r#"{"partialSuccess":{"rejectedSpans":"0","errorMessage":"1 numbers in"#), "{text}");
+    let text = said("/v1/logs", json_span(2)).await;
+    let start =
+        r#"{"partialSuccess":{"rejectedLogRecords":"0","errorMessage":"the body has resourceSpans, but this is"#;
+    assert!(text.starts_with(start), "{text}");
+    let store = running.stop().await;
+    assert_eq!((store.rows(Table::Spans), store.rows(Table::Logs), store.records().len()), (1, 0, 1));
+}
+
+#[tokio::test]
 async fn r02_empty_requests_are_fine() {
     let running = start().await;
     assert_eq!(post(running.collector.http_addr(), "/v1/logs", &[PROTOBUF], "").await.status, 200);
@@ -138,7 +158,8 @@ async fn http_errors_have_a_status_in_the_encoding_of_the_request() {
         };
     check("POST", "/v1/traces", &[PROTOBUF], "\u{1}garbage", 400, 3).await;
     let reply = check("POST", "/v1/traces", &[JSON], "{\"resourceSpans\":[", 400, 3).await;
-    assert!(String::from_utf8_lossy(&reply.body).contains("google.rpc.BadRequest"), "r07");
+    let text = String::from_utf8_lossy(&reply.body);
+    assert!(text.contains("google.rpc.BadRequest") && text.contains(r#""field":"resourceSpans[0]""#), "r07: {text}");
     check("POST", "/v1/traces", &[JSON], "", 400, 3).await;
     check("POST", "/v1/traces", &[PROTOBUF, ("content-encoding", "gzip")], "no gzip", 400, 3).await;
     check("POST", "/v1/traces", &[PROTOBUF, ("content-encoding", "br")], "", 415, 12).await;

@@ -77,7 +77,9 @@ pub(super) async fn of_resources(
         let Some(text) = lookup(resource, "attributes").and_then(|attributes| lookup(attributes, key)) else {
             continue;
         };
-        let value = unquote(text).map_or_else(|| text.to_owned(), std::borrow::Cow::into_owned);
+        // NaN and the infinities have the names here that they have in rows.
+        let plain = lookup(text, "$double").unwrap_or(text);
+        let value = unquote(plain).map_or_else(|| text.to_owned(), std::borrow::Cow::into_owned);
         if asked.prefix.as_deref().is_none_or(|prefix| value.starts_with(prefix)) {
             *counts.entry((value, type_name(value_type(text)))).or_default() += rows;
         }

@@ -121,7 +121,8 @@ impl Fold {
         let before = self.before.take().filter(|before| before.series == point.series);
         // The same point, sent twice, adds nothing to a total; an increment that is sent twice is the sender's word.
         let data = match point.meaning {
-            Meaning::Total => increase(&point, before.as_ref(), self.steps.read_from),
+            Meaning::Total => increase(&point, before.as_ref(), self.steps.read_from)
+                .or_else(|| quantiles(&point).filter(|_| matches!(self.agg, Agg::Quantile(_)))),
             Meaning::Level | Meaning::Increment => Some(point.data.clone()),
         };
         if let Some(data) = data.filter(|_| (self.steps.start..self.steps.end).contains(&point.time)) {
@@ -181,6 +182,21 @@ fn increase(point: &Point, before: Option<&Point>, read_from: i64) -> Option<Dat
         }
         // It fell: it began anew.
         _ => Some(point.data.clone()),
+    }
+}
+
+/// The quantiles of a summary: they are no totals, so nothing need be known of what was before.
+fn quantiles(point: &Point) -> Option<Data> {
+    match &point.data {
+        Data::Distribution { quantiles, .. } if !quantiles.is_empty() => Some(Data::Distribution {
+            count: 0,
+            sum: None,
+            min: None,
+            max: None,
+            buckets: None,
+            quantiles: quantiles.clone(),
+        }),
+        _ => None,
     }
 }
 

@@ -34,6 +34,33 @@ async fn a_method_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn a_format_that_is_not_made() {
+    let api = Api::with(Table::Spans, &[span(1, "s", "n", 0, 1)]);
+    let paths = [
+        "/api/v1/search",
+        "/api/v1/logs",
+        "/api/v1/metrics",
+        "/api/v1/services",
+        "/api/v1/status",
+        "/api/v1/openapi.json",
+        &format!("/api/v1/traces/{TRACE}"),
+        &format!("/api/v1/traces/{TRACE}/spans/0101010101010101"),
+        "/api/v1/sql?query=SELECT%201",
+    ];
+    for path in paths {
+        for accept in ["application/xml", "text/html, application/json;q=0"] {
+            let (status, content_type, body) = api.ask(path, Some(accept)).await;
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((status.as_u16(), content_type.as_str()), (406, "application/problem+json"), "{path} {accept}");
+            assert_eq!(body["kind"], json!("not_acceptable"), "{path}");
+        }
+        for accept in ["*/*", "application/json", "text/html, application/*;q=0.5", "application/xml, */*;q=0.1"] {
+            assert_eq!(api.ask(path, Some(accept)).await.0, StatusCode::OK, "{path} {accept}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_is_escaped_wrongly() {
     let api = Api::new();
     for path in [

@@ -169,6 +169,32 @@ async fn one_name_with_two_types() {
 }
 
 #[tokio::test]
+async fn quantiles_of_summaries() {
+    let summary = |name: &str, series, at, p50: f64| {
+        let quantiles = json!([{"quantile": 0.5, "value": p50}, {"quantile": 0.99, "value": 10.0 * p50}]);
+        let count = 10 * at;
+        point(name, series, at, json!({"type": "summary", "count": count, "sum": 1.0, "quantiles": quantiles}))
+    };
+    let mut points: Vec<Value> = (1..=5).map(|i| summary("five", 1, i, i as f64)).collect();
+    points.push(summary("one", 2, 10, 7.0));
+    let first = T0 / 1_000_000;
+    everywhere(Table::Metrics, &points, async |api| {
+        for (query, expected) in [
+            ("name=five&agg=p50", json!([[first, 3.0]])),
+            ("name=five&agg=p99", json!([[first, 30.0]])),
+            // Of a count it is not known when it came about.
+            ("name=five&agg=count", json!([[first, 40.0]])),
+            ("name=one", json!([[first, 7.0]])),
+        ] {
+            let got = api.get(&format!("/api/v1/metrics/query?{query}&{RANGE}")).await;
+            assert_eq!(got["series"][0]["points"], expected, "{query}");
+        }
+        assert_eq!(api.get(&format!("/api/v1/metrics/query?name=one&agg=count&{RANGE}")).await["series"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn values_that_are_no_numbers() {
     let api = Api::with(Table::Metrics, &[point("odd", 1, 10, json!({"type": "gauge"}))]);
     let sql = "SELECT 'NaN'::double, 'Infinity'::double, '-Infinity'::double".replace(' ', "%20");

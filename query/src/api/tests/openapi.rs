@@ -29,6 +29,25 @@ const REQUESTS: [(&str, &str); 15] = [
     ("/api/v1/tail", ""),
 ];
 
+/// What is described of one answer, wherever it stands.
+fn response_of<'a>(document: &'a Value, path: &str, method: &str, status: &str) -> &'a Value {
+    let response = &document["paths"][path][method]["responses"][status];
+    match response["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null),
+        None => response,
+    }
+}
+
+/// Asserts that the answer to `request`, good or bad, is described; its status.
+async fn described(api: &Api, document: &Value, path: &str, request: &str, accept: Option<&str>) -> u16 {
+    let (status, content_type, body) = api.ask(request, accept).await;
+    let response = response_of(document, path, "get", status.as_str());
+    let schema = &response["content"][&content_type]["schema"];
+    assert!(schema.is_object(), "{request}: {status} {content_type} is not described");
+    fits(&serde_json::from_slice(&body).unwrap(), schema, document, request);
+    status.as_u16()
+}
+
 async fn filled() -> Api {
     let attributes = json!({"attributes": [["k", "s", "v"]]});
     let api = Api::with(
@@ -118,6 +137,11 @@ async fn every_operation_answers_as_it_is_described() {
             assert!(schema.is_object(), "{request}: {content_type} is not described");
             fits(&body, schema, &document, request);
         }
+        // Every answer that is described has a body that is.
+        for (status, response) in responses.as_object().unwrap() {
+            let content = response_of(&document, path, "get", status)["content"].clone();
+            assert!(content.as_object().is_some_and(|c| !c.is_empty()), "{path} {status}: {response}");
+        }
         // An unknown parameter.
         let query = if request.contains('?') { "&nonsense=1" } else { "?nonsense=1" };
         let bad = if request.is_empty() { format!("{path}{query}") } else { format!("{request}{query}") };
@@ -167,4 +191,68 @@ async fn every_parameter_that_is_described_is_taken() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn parameters_are_required_where_nothing_is_answered_without_them() {
+    let api = filled().await;
+    let document = api.get("/api/v1/openapi.json").await;
+    for (path, request) in REQUESTS.iter().filter(|(_, request)| !request.is_empty()) {
+        for parameter in document["paths"][path]["get"]["parameters"].as_array().into_iter().flatten() {
+            let (name, place) = (parameter["name"].as_str().unwrap(), parameter["in"].as_str().unwrap());
+            let required = parameter["required"] == json!(true);
+            if place == "path" {
+                assert!(required, "{path}: {name}");
+                continue;
+            }
+            let (address, query) = request.split_once('?').unwrap_or((request, ""));
+            let others: Vec<&str> = query.split('&').filter(|p| !p.starts_with(&format!("{name}="))).collect();
+            let (status, ..) = api.ask(&format!("{address}?{}", others.join("&")), None).await;
+            assert_eq!(status == StatusCode::BAD_REQUEST, required, "{path}: {name} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_ways_to_send_sql_take_the_same() {
+    let api = Api::new();
+    let document = api.get("/api/v1/openapi.json").await;
+    let names = |method: &str| {
+        let parameters = document["paths"]["/api/v1/sql"][method]["parameters"].as_array().unwrap();
+        parameters.iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let in_body = ["query", "params"].map(str::to_owned);
+    assert_eq!(names("get"), names("post").into_iter().chain(in_body.clone()).collect());
+    let members = document["components"]["schemas"]["SqlRequest"]["properties"].as_object().unwrap();
+    assert_eq!(names("get"), members.keys().cloned().collect());
+    for status in ["406", "429", "500", "503", "504", "507"] {
+        let content = &response_of(&document, "/api/v1/sql", "post", status)["content"];
+        assert!(content["application/problem+json"].is_object(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_busy_or_damaged_server_answers_is_described() {
+    let document = filled().await.get("/api/v1/openapi.json").await;
+    let requests = || REQUESTS.into_iter().filter(|(_, request)| !request.is_empty());
+    let mut seen = BTreeSet::new();
+
+    let mut busy = filled().await;
+    let config = crate::engine::Config { concurrent_max: 1, queue_ms: 1, ..Default::default() };
+    let engine = crate::engine::tests::engine_with(&busy.kept, config);
+    let endless = engine.session("default", engine.limits("test"));
+    let held = endless.sql("SELECT * FROM generate_series(1, 1000000000000)", crate::Params::None).await.unwrap();
+    busy.router = crate::router(engine);
+    for (path, request) in requests() {
+        seen.insert(described(&busy, &document, path, request, None).await);
+        seen.insert(described(&busy, &document, path, request, Some("text/html")).await);
+    }
+    drop(held);
+
+    let damaged = filled().await;
+    super::damaged::every_file(&damaged.kept, |file| std::fs::remove_file(file).unwrap());
+    for (path, request) in requests() {
+        seen.insert(described(&damaged, &document, path, request, None).await);
+    }
+    assert_eq!(seen, BTreeSet::from([200, 406, 429, 503]));
 }

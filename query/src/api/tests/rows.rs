@@ -77,6 +77,41 @@ async fn every_condition_of_a_search() {
 }
 
 #[tokio::test]
+async fn numbers_that_doubles_cannot_tell_apart() {
+    let resource = |n: i64| json!({"resource": format!(r#"{{"attributes":{{"n.int":{n}}}}}"#)});
+    let rows = [
+        with(
+            span(1, "a", "n", 1, 1),
+            with(resource(9_007_199_254_740_993), json!({"attributes": [["id", "i", 1_234_567_890_123_456_789_i64]]})),
+        ),
+        with(span(2, "a", "n", 2, 1), json!({"attributes": [["id", "i", 1_234_567_890_123_456_790_i64]]})),
+        with(span(3, "a", "n", 3, 1), json!({"attributes": [["id", "d", 5.0]]})),
+        with(span(4, "a", "n", 4, 1), json!({"attributes": [["id", "s", "-Infinity"]]})),
+    ];
+    everywhere(Table::Spans, &rows, async |api| {
+        for (query, expected) in [
+            ("attr=id=1234567890123456789", "1"),
+            ("attr=id!=1234567890123456789", "432"),
+            ("attr=id>1234567890123456789", "2"),
+            ("attr=id>=1234567890123456790", "2"),
+            ("attr=id<1234567890123456790", "431"),
+            ("attr=id<=1234567890123456789&attr=id>5.5", "1"),
+            ("attr=id=5", "3"),
+            ("attr=id=-inf", "4"),
+            ("attr=id!=Infinity", "4321"),
+            ("attr=id=-Infinity", "4"),
+            ("resource_attr=n.int>9007199254740992", "1"),
+            ("resource_attr=n.int=9007199254740992", ""),
+            ("resource_attr=n.int<9007199254740993", ""),
+        ] {
+            let got = api.get(&format!("/api/v1/search?{query}")).await;
+            assert_eq!(ids(&got), expected, "{query}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_found_span() {
     let api = Api::with(Table::Spans, &spans());
     let got = api.get("/api/v1/search?status=ERROR").await;
@@ -122,6 +157,31 @@ async fn pages_of_a_search_have_each_span_once() {
             let expected: Vec<String> = (1..=20).map(|id| format!("{id:02x}").repeat(8)).collect();
             assert_eq!(all, expected, "{order}");
             assert_eq!(pages, 7);
+        }
+    })
+    .await;
+}
+
+/// As where a client's span and the server's share their ids.
+#[tokio::test]
+async fn different_spans_that_share_ids_and_time_are_all_found() {
+    let mut rows: Vec<Value> = (1..=5).map(|id| span(id, "front", "call", 0, 1)).collect();
+    rows.extend((1..=5).map(|id| span(id, "back", "serve", 0, 1)));
+    rows.extend((1..=5).map(|id| span(id, "front", "call", 0, 1)));
+    everywhere(Table::Spans, &rows, async |api| {
+        for (order, limit) in [("newest", 3), ("slowest", 2), ("newest", 1)] {
+            let (mut all, mut cursor) = (Vec::new(), Some(String::new()));
+            while let Some(at) = cursor {
+                let got = api.get(&format!("/api/v1/search?order={order}&limit={limit}&start=-3000d{at}")).await;
+                let ids = pick(&got["spans"], "span_id");
+                all.extend(ids.into_iter().zip(pick(&got["spans"], "service")));
+                cursor = got["cursor"].as_str().map(|next| format!("&cursor={next}"));
+            }
+            all.sort();
+            let expected: Vec<_> = (1..=5)
+                .flat_map(|id| ["back", "front"].map(|s| (format!("{id:02x}").repeat(8), s.to_owned())))
+                .collect();
+            assert_eq!(all, expected, "{order} {limit}");
         }
     })
     .await;

@@ -55,6 +55,26 @@ async fn a_whole_trace_says_so() {
 }
 
 #[tokio::test]
+async fn both_formats_count_the_spans_of_a_shared_id() {
+    let rows = [
+        with(span(1, "client", "GET", 0, 10), json!({"kind": "CLIENT"})),
+        span(1, "server", "GET", 0, 5),
+        with(span(2, "fn", "run", 1, 1), parent(77)),
+        with(span(2, "fn", "run again", 1, 1), parent(77)),
+        // Stored twice.
+        span(1, "server", "GET", 0, 5),
+    ];
+    everywhere(Table::Spans, &rows, async |api| {
+        let path = format!("/api/v1/traces/{TRACE}");
+        assert_eq!(api.get(&path).await["partial"], json!({"missing_parents": 2, "roots": 2}));
+        let (_, _, body) = api.ask(&path, Some("application/vnd.apache.arrow.stream")).await;
+        let metadata = StreamReader::try_new(body.as_slice(), None).unwrap().schema().metadata().clone();
+        assert_eq!((metadata["missing_parents"].as_str(), metadata["roots"].as_str()), ("2", "2"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_large_trace_comes_in_pieces() {
     let rows: Vec<Value> = (0..4_000u32)
         .map(|i| {

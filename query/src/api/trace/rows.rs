@@ -30,9 +30,13 @@ pub(super) const COLUMNS: [&str; 12] = [
     "kind",
     "status_code",
     "faas_coldstart",
-    "coalesce(array_length(links), 0) > 0 AS has_links",
-    "coalesce(array_length(events), 0) > 0 AS has_events",
+    HAS[0],
+    HAS[1],
 ];
+
+/// Those of them that the table does not have.
+pub(super) const HAS: [&str; 2] =
+    ["coalesce(array_length(links), 0) > 0 AS has_links", "coalesce(array_length(events), 0) > 0 AS has_events"];
 
 /// Rows of the first batch: enough for a screen.
 const FIRST_ROWS: usize = 256;
@@ -129,12 +133,20 @@ impl Waterfall {
         Ok(())
     }
 
+    /// What is missing from the trace.
+    pub(super) fn partial(&self) -> Partial {
+        let ids: HashSet<SpanId> = self.nodes.iter().map(|node| node.id).collect();
+        let missing = |node: &&Node| node.parent.is_some_and(|parent| !ids.contains(&parent));
+        Partial {
+            missing_parents: self.nodes.iter().filter(missing).count(),
+            roots: self.nodes.iter().filter(|node| node.parent.is_none()).count(),
+        }
+    }
+
     /// Writes the rows as an Arrow IPC stream, at most `limit` of them: the upper levels.
     pub(super) fn write(&self, trace_id: TraceId, limit: usize, send: Send<'_>) -> Result<(), Error> {
-        let placed = tree::place(&self.nodes);
-        let missing_parents = placed.iter().filter(|p| p.place == Place::MissingParent).count();
-        let roots = placed.iter().filter(|p| p.place == Place::Root).count();
-        let rows = upper_levels(placed, limit);
+        let Partial { missing_parents, roots } = self.partial();
+        let rows = upper_levels(tree::place(&self.nodes), limit);
         let start = self.nodes.iter().map(|n| n.start).min().unwrap_or_default();
         let end = self.nodes.iter().map(|n| n.start.saturating_add(n.duration)).max().unwrap_or_default();
         let complete = missing_parents == 0 && roots > 0 && rows.len() == self.nodes.len();
@@ -232,22 +244,6 @@ fn upper_levels(placed: Vec<Placed>, limit: usize) -> Vec<Placed> {
         kept.push(placed);
     }
     kept
-}
-
-/// What is missing from a trace. Spans that are stored twice count once.
-pub(super) fn partial(batches: &[RecordBatch]) -> Result<Partial, Error> {
-    let mut spans: HashSet<(SpanId, Option<SpanId>)> = HashSet::new();
-    for batch in batches {
-        let (ids, parents) = (Bytes::of(batch, "span_id")?, Bytes::of(batch, "parent_span_id")?);
-        spans.extend((0..batch.num_rows()).filter_map(|row| {
-            Some((SpanId::from_slice(ids.get(row)?)?, parents.get(row).and_then(SpanId::from_slice)))
-        }));
-    }
-    let ids: HashSet<SpanId> = spans.iter().map(|(id, _)| *id).collect();
-    Ok(Partial {
-        missing_parents: spans.iter().filter(|(_, parent)| parent.is_some_and(|parent| !ids.contains(&parent))).count(),
-        roots: spans.iter().filter(|(_, parent)| parent.is_none()).count(),
-    })
 }
 
 fn internal(error: ArrowError) -> Error {

@@ -106,6 +106,15 @@ async fn statements_that_cannot_be_planned() {
         ),
         ("SELECT p99(name) FROM spans", "approx_percentile_cont does not take String"),
         ("SELECT sum(name) FROM spans", "sum does not take String"),
+        (
+            "SELECT attr('app.mixed') + 1 FROM spans GROUP BY attr('app.mixed')",
+            "attr('app.mixed') is grouped by as it is, and elsewhere in the query it is a number or another type, \
+             which is not the same value write attr_double('app.mixed')",
+        ),
+        (
+            "SELECT count(*) FROM spans GROUP BY service, resource_attr('cpus') HAVING resource_attr('cpus') > 1",
+            "write resource_attr_double('cpus')",
+        ),
         ("SELECT nothing(1)", "there is no function nothing"),
         ("SELECT countt(*) FROM spans", "did you mean count?"),
         ("SELECT attr() FROM spans", "attr takes an attribute's key"),

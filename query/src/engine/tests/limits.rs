@@ -115,6 +115,29 @@ async fn functions_that_make_much_of_little_are_bounded() {
         let error = ask(&engine, query, Params::None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{query}: {error:?}");
     }
+    // Up to the bound they do as they are told.
+    for (query, expected) in [
+        ("SELECT length(repeat('x', 33554432))", "33554432"),
+        ("SELECT length(repeat('x', 700000)) FROM generate_series(1, 3)", "700000"),
+        ("SELECT length(lpad('x', 33554432))", "33554432"),
+        ("SELECT array_length(array_repeat(1, 4194304))", "4194304"),
+        ("SELECT array_length(array_repeat('abcd', 1000000))", "1000000"),
+        ("SELECT array_length(range(5000000000, 5000000005))", "5"),
+        ("SELECT array_length(range(0, 4000000))", "4000000"),
+    ] {
+        assert_eq!(ask(&engine, query, Params::None).await.unwrap()[0], expected, "{query}");
+    }
+    for query in [
+        "SELECT repeat('x', 33554433)",
+        "SELECT array_repeat(1, 4194305)",
+        "SELECT array_resize([1], 4194305)",
+        "SELECT array_resize(['x'], 1000000, repeat('y', 1000))",
+        "SELECT array_repeat([1, 2, 3, 4], 2000000)",
+        "SELECT length(repeat('x', CAST(value AS int))) FROM generate_series(8000, 16000)",
+    ] {
+        let error = ask(&engine, query, Params::None).await.unwrap_err().to_string();
+        assert!(error.contains("is asked for more than 33554432 bytes at once"), "{query}: {error}");
+    }
     assert_eq!(ask(&engine, "SELECT repeat('ab', 3), lpad('1', 3, '0')", Params::None).await.unwrap(), ["ababab|001"]);
     assert_eq!(ask(&engine, "SELECT count(*) FROM generate_series(1, 1000)", Params::None).await.unwrap(), ["1000"]);
 }

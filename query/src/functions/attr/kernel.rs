@@ -7,12 +7,29 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 
 use super::Target;
+use super::condition::{Condition, outcomes};
 use super::source::{NONE, Source};
+
+fn sources(key: &str, letters: &str, columns: &[ArrayRef]) -> Result<Vec<Source>> {
+    letters.chars().zip(columns).map(|(letter, column)| Source::new(letter, column, key)).collect()
+}
+
+/// Whether `condition` holds of the value of `key` in each row; null where there is none, or it is no number.
+pub(super) fn test(
+    key: &str,
+    letters: &str,
+    columns: &[ArrayRef],
+    rows: usize,
+    condition: &Condition,
+) -> Result<BooleanArray> {
+    let sources = sources(key, letters, columns)?;
+    let value = |row| sources.iter().find_map(|source| source.get(row))?.to_number();
+    Ok(outcomes((0..rows).map(value), condition))
+}
 
 /// The value of `key` in each row, from the first of `columns` that has it.
 pub(super) fn look_up(key: &str, letters: &str, columns: &[ArrayRef], rows: usize, target: Target) -> Result<ArrayRef> {
-    let sources = letters.chars().zip(columns).map(|(letter, column)| Source::new(letter, column, key));
-    let sources = sources.collect::<Result<Vec<_>>>()?;
+    let sources = sources(key, letters, columns)?;
     if let ([Source::Map { entries, .. }], [column]) = (sources.as_slice(), columns)
         && let DataType::Map(entries_field, _) = column.data_type()
         && let DataType::Struct(fields) = entries_field.data_type()

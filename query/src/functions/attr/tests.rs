@@ -77,6 +77,13 @@ fn value_texts() {
     assert_eq!(Value::parse("1.0"), Some(Value::Double(1.0)));
     assert_eq!(Value::parse("-9223372036854775808").unwrap().to_int(), Some(i64::MIN));
     assert_eq!(Value::Double(1.5).to_int(), None);
+    for (value, expected) in
+        [(f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity"), (f64::NAN, "NaN"), (1.0, "1.0")]
+    {
+        let mut text = String::new();
+        Value::Double(value).write_text(&mut text);
+        assert_eq!(text, expected);
+    }
     assert_eq!(Value::Text("TRUE".into()).to_bool(), Some(true));
 }
 

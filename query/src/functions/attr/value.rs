@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use hopline_proto::value::{lookup, unquote};
 
+use super::condition::Number;
+
 /// A value as it stands in a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value<'a> {
@@ -41,6 +43,9 @@ impl<'a> Value<'a> {
         let _never_fails = match self {
             Value::Text(text) => out.write_str(text),
             Value::Int(value) => write!(out, "{value}"),
+            // These have the names that JSON gives them.
+            Value::Double(f64::INFINITY) => out.write_str("Infinity"),
+            Value::Double(f64::NEG_INFINITY) => out.write_str("-Infinity"),
             Value::Double(value) => write!(out, "{value:?}"),
             Value::Bool(value) => write!(out, "{value}"),
             Value::Json(text) => out.write_str(text),
@@ -62,6 +67,16 @@ impl<'a> Value<'a> {
             Value::Int(value) => Some(*value as f64),
             Value::Double(value) => Some(*value),
             Value::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The number that it is, without any rounding.
+    pub(super) fn to_number(&self) -> Option<Number> {
+        match self {
+            Value::Int(value) => Some(Number::Int(i128::from(*value))),
+            Value::Double(value) => Some(Number::Double(*value)),
+            Value::Text(text) => Number::parse(text.trim()),
             _ => None,
         }
     }
