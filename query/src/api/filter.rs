@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use hopline_model::{AttributeType, Promoted, PromotedType, Table, promoted};
 
 use super::params::TimeRange;
+use crate::render::value::not_finite_name;
 use crate::sql::params::Param;
 
 /// The keys and types of attributes that rows have: see `catalog::Keys`.
@@ -101,11 +102,7 @@ impl Where {
     /// The condition with NaN or an infinity: it may have been sent as a double, or as a text that is equal.
     fn not_finite(&mut self, function: &str, filter: &AttributeFilter, number: f64) {
         let key = self.param(filter.key.as_str());
-        let name = match number {
-            f64::INFINITY => "Infinity",
-            f64::NEG_INFINITY => "-Infinity",
-            _ => "NaN",
-        };
+        let name = not_finite_name(number).unwrap_or_default();
         let condition = match filter.op {
             Op::Equal | Op::NotEqual => {
                 let not = if filter.op == Op::NotEqual { "NOT " } else { "" };

@@ -143,16 +143,21 @@ fn float(array: &dyn Array, style: Style) -> Writer<'_> {
 }
 
 fn write_double(value: f64, style: Style, out: &mut String) {
-    let name = match value {
-        value if value.is_nan() => "NaN",
-        f64::INFINITY => "Infinity",
-        f64::NEG_INFINITY => "-Infinity",
-        value => {
+    match not_finite_name(value) {
+        Some(name) => write_text(name, style, out),
+        None => {
             let _never_fails = write!(out, "{value:?}");
-            return;
         }
-    };
-    write_text(name, style, out);
+    }
+}
+
+/// The name that OTLP/JSON (the ProtoJSON mapping) gives to what is no finite number.
+pub(crate) fn not_finite_name(value: f64) -> Option<&'static str> {
+    match value {
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        value => value.is_nan().then_some("NaN"),
+    }
 }
 
 fn write_text(text: &str, style: Style, out: &mut String) {

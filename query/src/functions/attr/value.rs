@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use hopline_proto::value::{lookup, unquote};
 
 use super::condition::Number;
+use crate::render::value::not_finite_name;
 
 /// A value as it stands in a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,10 +44,10 @@ impl<'a> Value<'a> {
         let _never_fails = match self {
             Value::Text(text) => out.write_str(text),
             Value::Int(value) => write!(out, "{value}"),
-            // These have the names that JSON gives them.
-            Value::Double(f64::INFINITY) => out.write_str("Infinity"),
-            Value::Double(f64::NEG_INFINITY) => out.write_str("-Infinity"),
-            Value::Double(value) => write!(out, "{value:?}"),
+            Value::Double(value) => match not_finite_name(*value) {
+                Some(name) => out.write_str(name),
+                None => write!(out, "{value:?}"),
+            },
             Value::Bool(value) => write!(out, "{value}"),
             Value::Json(text) => out.write_str(text),
         };
