@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::Sources;
-use crate::{bench, config, demo, maintain, search, serve, sql, tail, telemetry, trace};
+use crate::{bench, config, demo, flow, maintain, search, serve, sql, tail, telemetry, trace};
 
 const ABOUT: &str = "The observability backend for functions: OTLP in, durable columns, SQL and traces out";
 
@@ -47,6 +47,9 @@ enum Command {
     /// Show a trace as a waterfall
     #[command(after_help = trace::EXAMPLES)]
     Trace(trace::Args),
+    /// Show the traces of one story, over queues, topics and workflows, as a waterfall
+    #[command(after_help = flow::EXAMPLES)]
+    Flow(flow::Args),
     /// Find spans
     #[command(after_help = search::EXAMPLES)]
     Search(search::Args),
@@ -87,9 +90,11 @@ impl Command {
     /// Whether it works without settings. A file that was named is checked nevertheless: a typing error
     /// must not go unnoticed.
     fn takes_no_settings(&self) -> bool {
-        use Command::{Bench, Compact, Completions, Config, Demo, Expire, Search, Serve, Sql, Tail, Trace, Verify};
+        use Command::{
+            Bench, Compact, Completions, Config, Demo, Expire, Flow, Search, Serve, Sql, Tail, Trace, Verify,
+        };
         match self {
-            Sql(_) | Trace(_) | Search(_) | Tail(_) | Demo(_) | Bench(_) | Completions { .. } => true,
+            Sql(_) | Trace(_) | Flow(_) | Search(_) | Tail(_) | Demo(_) | Bench(_) | Completions { .. } => true,
             Serve(_) | Compact(_) | Expire(_) | Verify(_) | Config(_) => false,
         }
     }
@@ -109,6 +114,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&args, config),
         Command::Sql(args) => on_runtime(sql::run(args, config)),
         Command::Trace(args) => on_runtime(trace::run(args, config)),
+        Command::Flow(args) => on_runtime(flow::run(args, config)),
         Command::Search(args) => on_runtime(search::run(args, config)),
         Command::Tail(args) => on_runtime(tail::run(args, config)),
         Command::Demo(args) => on_runtime(demo::run(args)),

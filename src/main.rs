@@ -17,6 +17,7 @@ mod config;
 mod demo;
 mod exit;
 mod flags;
+mod flow;
 mod json;
 mod maintain;
 mod offline;

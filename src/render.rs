@@ -3,6 +3,7 @@
 //! Nothing that came from telemetry reaches the terminal as it is: control characters, which
 //! could move the cursor or set colours, are shown as symbols.
 
+pub(crate) mod flow;
 pub(crate) mod progress;
 pub(crate) mod table;
 #[cfg(test)]

@@ -108,23 +108,29 @@ pub fn promoted_type(promoted: &Promoted) -> DataType {
 
 /// The schema of `table`.
 pub fn of(table: Table) -> SchemaRef {
-    static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
-        [Table::Spans, Table::Logs, Table::Metrics].map(|table| {
+    static SCHEMAS: LazyLock<[SchemaRef; Table::COUNT]> = LazyLock::new(|| {
+        Table::ALL.map(|table| {
             let mut fields = vec![dictionary("tenant")];
             fields.extend(match table {
                 Table::Spans => span_fields(),
                 Table::Logs => log_fields(),
                 Table::Metrics => metric_fields(),
+                Table::HopKeys => hop_key_fields(),
+                Table::Invocations => invocation_fields(),
             });
-            fields.extend(common_fields(table));
+            if table.is_signal() {
+                fields.extend(common_fields(table));
+            }
             Arc::new(Schema::new(fields))
         })
     });
-    let [spans, logs, metrics] = &*SCHEMAS;
+    let [spans, logs, metrics, hop_keys, invocations] = &*SCHEMAS;
     match table {
         Table::Spans => spans.clone(),
         Table::Logs => logs.clone(),
         Table::Metrics => metrics.clone(),
+        Table::HopKeys => hop_keys.clone(),
+        Table::Invocations => invocations.clone(),
     }
 }
 
@@ -221,6 +227,80 @@ fn metric_fields() -> Vec<Field> {
         // Of summaries.
         optional("quantiles", list_type(DataType::Struct(quantile_fields()))),
         optional("exemplars", list_type(DataType::Struct(exemplar_fields()))),
+    ]
+}
+
+/// Derived from spans, their links and the platform's records, by `hopline_stitch::hops`.
+fn hop_key_fields() -> Vec<Field> {
+    vec![
+        // Of the span; of a platform's record, its own time, and a duration of 0.
+        time("time"),
+        Field::new("duration", DataType::Int64, false),
+        // Stands for the key: `hopline_stitch::key::Key::hash`.
+        Field::new("key_hash", DataType::FixedSizeBinary(16), false),
+        // The prefix of the key: sqs, lambda, …
+        dictionary("kind"),
+        // out (sent, called, wrote) or in (received, was called, read).
+        dictionary("direction"),
+        // The kind of hop, as people name it.
+        dictionary("hop"),
+        dictionary("rule"),
+        optional("destination", dictionary_type()),
+        optional("trace_id", DataType::FixedSizeBinary(16)),
+        optional("span_id", DataType::FixedSizeBinary(8)),
+        optional("invocation_id", DataType::Utf8),
+        dictionary("service"),
+        optional("function", dictionary_type()),
+        dictionary("span_kind"),
+        dictionary("status_code"),
+        optional("account", dictionary_type()),
+        optional("region", dictionary_type()),
+    ]
+}
+
+/// Derived from spans and the platform's records, by `hopline_stitch::invocation`: what one source says.
+/// Null is what it does not say. Durations are nanoseconds, sizes are bytes.
+fn invocation_fields() -> Vec<Field> {
+    let word = |name: &str| optional(name, dictionary_type());
+    let number = |name: &str| optional(name, DataType::Int64);
+    vec![
+        time("time"),
+        optional("invocation_id", DataType::Utf8),
+        dictionary("source"),
+        dictionary("service"),
+        dictionary("function"),
+        word("version"),
+        word("instance"),
+        word("account"),
+        word("region"),
+        word("provider"),
+        word("trigger"),
+        optional("start_time", time_type()),
+        optional("end_time", time_type()),
+        number("duration"),
+        number("billed_duration"),
+        number("memory_size"),
+        number("memory_used"),
+        number("time_limit"),
+        optional("coldstart", DataType::Boolean),
+        word("init_type"),
+        word("init_phase"),
+        number("init_duration"),
+        number("restore_duration"),
+        word("status"),
+        word("out_of_memory"),
+        word("error_type"),
+        optional("error_message", DataType::Utf8),
+        optional("fingerprint", DataType::FixedSizeBinary(8)),
+        number("http_status"),
+        number("deliveries"),
+        number("dropped_records"),
+        word("architecture"),
+        optional("is_server", DataType::Boolean),
+        optional("trace_id", DataType::FixedSizeBinary(16)),
+        optional("span_id", DataType::FixedSizeBinary(8)),
+        optional("xray_root", DataType::FixedSizeBinary(16)),
+        optional("xray_segment", DataType::FixedSizeBinary(8)),
     ]
 }
 

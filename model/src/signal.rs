@@ -47,7 +47,7 @@ impl Signal {
 
 /// A table of Hopline. Its schema is [`crate::schema::of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Table {
     /// One row a span.
     Spans,
@@ -55,11 +55,22 @@ pub enum Table {
     Logs,
     /// One row a data point.
     Metrics,
+    /// One row an identity that a span, or a record of the platform, has on one side of a hop.
+    HopKeys,
+    /// One row what one source says of an invocation or of an execution environment.
+    Invocations,
 }
 
 impl Table {
+    /// How many tables there are.
+    pub const COUNT: usize = 5;
+
     /// All tables.
-    pub const ALL: [Table; 3] = [Table::Spans, Table::Logs, Table::Metrics];
+    pub const ALL: [Table; Table::COUNT] =
+        [Table::Spans, Table::Logs, Table::Metrics, Table::HopKeys, Table::Invocations];
+
+    /// The tables that hold what was sent, attributes and all. The others are derived from them.
+    pub const SIGNALS: [Table; 3] = [Table::Spans, Table::Logs, Table::Metrics];
 
     /// The table's name in SQL, and of its folder.
     pub fn name(self) -> &'static str {
@@ -67,14 +78,21 @@ impl Table {
             Table::Spans => "spans",
             Table::Logs => "logs",
             Table::Metrics => "metrics",
+            Table::HopKeys => "hop_keys",
+            Table::Invocations => "invocations",
         }
+    }
+
+    /// Whether it holds what was sent, attributes and all.
+    pub fn is_signal(self) -> bool {
+        Table::SIGNALS.contains(&self)
     }
 
     /// The column by which rows are found in time.
     pub fn time_column(self) -> &'static str {
         match self {
             Table::Spans => "start_time",
-            Table::Logs | Table::Metrics => "time",
+            Table::Logs | Table::Metrics | Table::HopKeys | Table::Invocations => "time",
         }
     }
 
@@ -84,10 +102,22 @@ impl Table {
             Table::Spans => &["tenant", "service", "name", "start_time"],
             Table::Logs => &["tenant", "service", "time"],
             Table::Metrics => &["tenant", "service", "name", "series_id", "time"],
+            Table::HopKeys => &["tenant", "key_hash"],
+            Table::Invocations => &["tenant", "function", "time"],
         }
     }
 
-    /// A small number for arrays with a slot a table: 0, 1, 2.
+    /// The column by which single rows are looked up whenever they were: files have an index of it.
+    pub fn id_column(self) -> Option<&'static str> {
+        match self {
+            Table::Spans | Table::Logs => Some("trace_id"),
+            Table::Metrics => None,
+            Table::HopKeys => Some("key_hash"),
+            Table::Invocations => Some("invocation_id"),
+        }
+    }
+
+    /// A small number for arrays with a slot a table: 0, 1, 2, …
     pub fn index(self) -> usize {
         self as usize
     }
@@ -103,9 +133,9 @@ impl FromStr for Table {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Table::ALL
-            .into_iter()
-            .find(|t| t.name() == text)
-            .ok_or_else(|| format!("there is no table {text:?}: the tables are spans, logs and metrics"))
+        Table::ALL.into_iter().find(|t| t.name() == text).ok_or_else(|| {
+            let names = Table::ALL.map(Table::name).join(", ");
+            format!("there is no table {text:?}: the tables are {names}")
+        })
     }
 }

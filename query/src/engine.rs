@@ -20,6 +20,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
 use hopline_model::Table;
+use hopline_stitch::cost::PriceTable;
 use hopline_storage::{Snapshot, Storage};
 use prometheus::Registry;
 use tokio::runtime::Runtime;
@@ -50,6 +51,7 @@ struct Inner {
     /// Functions, rules, settings, memory budget: without tables.
     state: SessionState,
     running: Arc<Semaphore>,
+    prices: PriceTable,
     /// `None` only while being dropped.
     threads: Option<Runtime>,
 }
@@ -107,12 +109,27 @@ impl Engine {
             .build()
             .map_err(Error::Start)?;
         let running = Arc::new(Semaphore::new(config.concurrent_max));
-        Ok(Engine { inner: Arc::new(Inner { config, storage, metrics, state, running, threads: Some(threads) }) })
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                config,
+                storage,
+                metrics,
+                state,
+                running,
+                prices: PriceTable::builtin(),
+                threads: Some(threads),
+            }),
+        })
     }
 
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The prices by which costs are worked out.
+    pub fn prices(&self) -> &PriceTable {
+        &self.inner.prices
     }
 
     /// The storage that is asked.

@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::api::params::Params;
-use crate::api::{catalog, logs, metrics, search, status, tail, trace};
+use crate::api::{catalog, flow, functions, hops, invocations, logs, metrics, search, status, tail, trace};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::sql::http as sql_http;
 
@@ -22,7 +22,8 @@ use crate::sql::http as sql_http;
                        3339 in UTC with nanoseconds.",
     ),
     paths(
-        sql_http::query, sql_http::query_text, trace::trace, trace::span, search::search, logs::logs, metrics::metrics, metrics::query,
+        sql_http::query, sql_http::query_text, trace::trace, trace::span, flow::flow, flow::find, hops::hops, functions::one::function, functions::overview::functions,
+        invocations::invocations, invocations::invocation, search::search, logs::logs, metrics::metrics, metrics::query,
         catalog::services, catalog::operations, catalog::attributes, catalog::values, tail::tail, status::status,
         document,
     ),
@@ -31,6 +32,8 @@ use crate::sql::http as sql_http;
     tags(
         (name = "sql", description = "Queries in SQL"),
         (name = "traces", description = "Traces and spans"),
+        (name = "flows", description = "Traces tied together over event hops"),
+        (name = "functions", description = "Functions and their invocations"),
         (name = "logs", description = "Log records"),
         (name = "metrics", description = "Metrics and their values"),
         (name = "names", description = "Names and values, for menus and completion"),

@@ -2,10 +2,11 @@
 //!
 //! - [`ingest`] sends made-up spans as fast as asked, says what that cost the server, and
 //!   counts afterwards whether everything that was acknowledged is there.
+//! - [`stitch`] plays the demo and holds what the server finds out against the truth.
 //! - [`query`] asks a handful of questions and says how long the answers took.
 //!
-//! Both talk to a server as any client does, or start one of their own on free ports,
-//! with a folder that is removed afterwards. Both stop by themselves.
+//! They talk to a server as any client does, or start one of their own on free ports,
+//! with a folder that is removed afterwards. They stop by themselves.
 //!
 //! The rooms: [`workload`] makes requests, [`client`] sends them, [`load`] keeps the pace,
 //! [`histogram`] counts latencies, [`server`] starts, watches and asks the server, [`machine`] says what else went on.
@@ -20,6 +21,7 @@ mod load;
 mod machine;
 mod query;
 mod server;
+mod stitch;
 mod workload;
 
 /// What `hopline bench` is asked to do.
@@ -33,6 +35,8 @@ pub(crate) struct Args {
 enum What {
     /// Send spans; report throughput, latencies, CPU, memory and bytes on disk
     Ingest(ingest::Args),
+    /// Play the demo and hold what is found of it against the truth
+    Stitch(stitch::Args),
     /// Ask SQL, trace and search queries; report how long they take when warm
     Query(query::Args),
 }
@@ -41,6 +45,7 @@ enum What {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Ingest(args) => ingest::run(args).await,
+        What::Stitch(args) => stitch::run(args).await,
         What::Query(args) => query::run(args).await,
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`catalog`]: the functions, the hops, and which hop carries trace context.
 //! - [`world`], [`environments`], [`mod@run`]: the simulation: events, environments, one invocation.
-//! - [`handlers`], [`sends`], [`dialect`], [`platform`]: what functions do and what instrumentations say about it.
+//! - [`handlers`], [`sends`], [`dialect`], [`hooks`], [`platform`]: what functions do and what instrumentations say about it.
 //! - [`station`], [`meters`], [`export`], [`play`]: the SDK and the wire.
 
 use std::fs::File;
@@ -17,16 +17,21 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::exit::Exit;
-use catalog::Style;
 use play::{Player, now, sleep_until};
-use words::{Fact, MS, Nanos, SECOND};
-use world::{Options, World};
+use words::{MS, Nanos, SECOND};
+use world::World;
+
+pub(crate) use catalog::Style;
+pub(crate) use story::{Delivery, Story, deliver, fresh_seed, past_options};
+pub(crate) use words::Fact;
+pub(crate) use world::Options;
 
 mod catalog;
 mod dialect;
 mod environments;
 mod export;
 mod handlers;
+mod hooks;
 mod meters;
 mod platform;
 mod play;
@@ -34,6 +39,7 @@ mod random;
 mod run;
 mod sends;
 mod station;
+mod story;
 mod when;
 mod words;
 mod world;
@@ -47,6 +53,9 @@ pub(crate) struct Args {
     /// Whose instrumentation the functions have
     #[arg(long, value_enum, default_value = "mixed")]
     pub(crate) style: Style,
+    /// Functions have Hopline's hooks, which note what stock instrumentation leaves out
+    #[arg(long)]
+    pub(crate) hooks: bool,
     /// The same seed plays the same story, with the same ids [default: another one each time]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
@@ -146,9 +155,8 @@ fn options(args: &Args, now: Nanos) -> anyhow::Result<Options> {
         end = start.saturating_add((orders as f64 / args.rate * 1e9) as Nanos);
         (patience, schedule) = (3 * SECOND, 20 * SECOND);
     }
-    // Six digits are easy to repeat, and seldom come twice.
-    let seed = args.seed.unwrap_or_else(|| random::mix(now as u64) % 1_000_000);
-    Ok(Options { seed, style: args.style, start, end, orders, patience, schedule })
+    let seed = args.seed.unwrap_or_else(fresh_seed);
+    Ok(Options { seed, style: args.style, hooks: args.hooks, start, end, orders, patience, schedule })
 }
 
 /// Orders a second.

@@ -10,7 +10,7 @@ use super::words::{
     Sent, Severity, Span, StartType, Value, attrs,
 };
 use super::world::{Call, Message, Sender, World};
-use super::{dialect, handlers};
+use super::{dialect, handlers, hooks};
 
 /// How a handler ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,8 @@ pub(crate) struct Run<'w> {
     xray: Context,
     spans: Vec<Span>,
     logs: Vec<Log>,
+    // What spans sent, by the span's id.
+    keys_out: Vec<(u64, String)>,
 }
 
 /// Runs a call to its end.
@@ -94,6 +96,7 @@ pub(crate) fn execute(world: &mut World, call: &Call) -> Done {
         xray,
         spans: Vec::new(),
         logs: Vec::new(),
+        keys_out: Vec::new(),
         ready,
         world,
     };
@@ -145,10 +148,31 @@ impl Run<'_> {
             let span = self.root_span(parent, &end);
             self.spans.push(span);
         }
+        self.note_keys();
         self.tell(outcome, lost, carried);
         let done = Done { outcome, end: self.now, sender: self.sender(self.root) };
         self.flush(outcome, lost);
         done
+    }
+
+    /// Writes what was sent and received into the spans, as the hooks do.
+    fn note_keys(&mut self) {
+        if !self.world.options.hooks {
+            return;
+        }
+        for span in &mut self.spans {
+            let sent = self.keys_out.iter().filter(|(id, _)| *id == span.context.span);
+            let sent: Vec<String> = sent.map(|(_, key)| key.clone()).collect();
+            if !sent.is_empty() {
+                span.attributes.push((hooks::LINK_OUT, sent.into()));
+            }
+            if span.context == self.root {
+                let received = hooks::keys_in(self.call, self.ready.begin);
+                if !received.is_empty() {
+                    span.attributes.push((hooks::LINK_IN, received.into()));
+                }
+            }
+        }
     }
 
     fn root_span(&mut self, parent: Option<u64>, end: &End) -> Span {
@@ -196,6 +220,7 @@ impl Run<'_> {
                 to_span_id: span.clone(),
                 attempt: self.call.attempt.max(message.received),
                 context: if lost && carried == Carried::Parent { Carried::Broken } else { carried },
+                identity: !lost && hooks::is_provable(message, carried, self.world.options.hooks),
             }));
         }
         self.world.facts.push(Fact::Invocation(Invocation {
@@ -339,6 +364,7 @@ impl Run<'_> {
     /// A message that the span `context` has sent, and the fact of it.
     pub(crate) fn message(&mut self, hop: Hop, destination: &str, id: String, order: u64, context: Context) -> Message {
         let sender = self.sender(context);
+        self.keys_out.extend(hooks::key(hop, &id, order).map(|key| (context.span, key)));
         self.world.facts.push(Fact::Send(Sent {
             kind: hop,
             from: sender.invocation.clone(),
@@ -348,7 +374,8 @@ impl Run<'_> {
             span_id: context.span_hex(),
             time_ns: self.now,
         }));
-        Message { hop, id, order, visible_at: self.now, received: 0, sender: Some(sender) }
+        let noted = hooks::sender_notes(hop) || self.world.options.hooks;
+        Message { hop, id, order, visible_at: self.now, received: 0, sender: Some(sender), noted }
     }
 
     /// Starts `func` for `message` after `delay_ms`, and does not wait.

@@ -17,8 +17,8 @@ impl Run<'_> {
         let operation = if ids.len() > 1 { "SendMessageBatch" } else { "SendMessage" };
         let request_id = self.world.random.uuid();
         // Of a batch Python notes the first id, Node none.
-        let seen = if self.language == Language::Node && ids.len() > 1 { None } else { ids.first() };
-        let more = sqs_send(self.language, queue, seen.map(String::as_str));
+        let seen = if self.language == Language::Node && ids.len() > 1 { None } else { ids.first().cloned() };
+        let more = sqs_send(self.language, queue, seen.as_deref());
         let attributes = aws_call(self.language, "SQS", operation, &request_id, more);
         let (name, kind) = match self.language {
             Language::Node => (format!("{queue} send"), Kind::Producer),
@@ -26,7 +26,8 @@ impl Run<'_> {
         };
         let context = self.span(&name, kind, aws_scope(self.language), 9.0, attributes);
         for id in ids {
-            let message = self.message(Hop::Sqs, queue, id, order, context);
+            let noted = self.world.options.hooks || seen.as_ref() == Some(&id);
+            let message = Message { noted, ..self.message(Hop::Sqs, queue, id, order, context) };
             self.world.put(channel, message);
         }
     }

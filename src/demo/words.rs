@@ -378,6 +378,8 @@ pub(crate) struct Edge {
     pub(crate) attempt: u32,
     /// What trace context alone says.
     pub(crate) context: Carried,
+    /// Whether trace context or the message's identity is on spans of both sides, so that the edge can be proved.
+    pub(crate) identity: bool,
 }
 
 /// A message was sent.

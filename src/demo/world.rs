@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// Whose instrumentation.
     pub(crate) style: Style,
+    /// Whether functions have Hopline's hooks.
+    pub(crate) hooks: bool,
     /// When the first order may come.
     pub(crate) start: Nanos,
     /// When no more orders come.
@@ -77,6 +79,8 @@ pub(crate) struct Message {
     pub(crate) received: u32,
     /// Who sent it; none for the clock.
     pub(crate) sender: Option<Sender>,
+    /// Whether the sender's span has its identity.
+    pub(crate) noted: bool,
 }
 
 /// A function is to be started.
@@ -272,6 +276,7 @@ impl World {
             visible_at: at,
             received: 1,
             sender: None,
+            noted: false,
         };
         let request_id = self.random.uuid();
         let call =

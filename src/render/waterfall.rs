@@ -7,7 +7,7 @@
 //!
 //! - [`tree`]: which span stands below which.
 
-mod tree;
+pub(super) mod tree;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -20,13 +20,13 @@ use super::{Style, clean, count, cut, duration, pad, pad_left, width};
 const ALIGNED: (usize, usize) = (64, 24);
 
 /// Columns of the longest bar where there is no terminal to fit.
-const FREE_BAR: usize = 60;
+pub(super) const FREE_BAR: usize = 60;
 
 /// The narrowest bar that still tells something.
-const NARROWEST_BAR: usize = 12;
+pub(super) const NARROWEST_BAR: usize = 12;
 
 /// Columns of a duration.
-const DURATION: usize = 11;
+pub(super) const DURATION: usize = 11;
 
 /// What the waterfall shows of a span.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -263,7 +263,7 @@ fn line(
     let time = pad_left(&duration(span.duration), DURATION);
     let mut line = format!(" {}{name}  {service} {time}", style.dim(&lead));
     if layout.bar > 0 {
-        let (before, long) = bar(span, first, total, layout.bar);
+        let (before, long) = bar(span.start.saturating_sub(first), span.duration, total, layout.bar);
         let shape = if long == 0 { "▏".to_owned() } else { "█".repeat(long) };
         let shape = if span.error.is_some() { style.red(&shape) } else { style.hue(hue, &shape) };
         let _ = write!(line, "  {}{shape}", " ".repeat(before));
@@ -272,11 +272,11 @@ fn line(
     text.push('\n');
 }
 
-/// Columns before the bar, and columns of the bar.
-fn bar(span: &Span, first: i64, total: i64, columns: usize) -> (usize, usize) {
+/// Columns before the bar, and columns of the bar, of what began `start` after the beginning.
+pub(super) fn bar(start: i64, duration: i64, total: i64, columns: usize) -> (usize, usize) {
     let scale = columns as f64 / total as f64;
-    let from = (span.start.saturating_sub(first) as f64 * scale).floor().max(0.0) as usize;
-    let long = (span.duration.max(0) as f64 * scale).round() as usize;
-    let from = from.min(columns - 1);
+    let from = (start as f64 * scale).floor().max(0.0) as usize;
+    let long = (duration.max(0) as f64 * scale).round() as usize;
+    let from = from.min(columns.saturating_sub(1));
     (from, long.min(columns - from))
 }

@@ -47,7 +47,7 @@ pub struct Config {
     pub compact_files_min: usize,
     /// How many files are merged at once at most.
     pub compact_files_max: usize,
-    /// Days for which spans are kept; 0 is for ever.
+    /// Days for which spans, and what is derived from them, are kept; 0 is for ever.
     pub retention_spans_days: u32,
     /// Days for which log records are kept; 0 is for ever.
     pub retention_logs_days: u32,
@@ -133,7 +133,8 @@ impl Config {
     /// How long rows of `table` are kept, in nanoseconds; nothing if for ever.
     pub(crate) fn retention_ns(&self, table: Table) -> Option<i64> {
         let days = match table {
-            Table::Spans => self.retention_spans_days,
+            // What is derived from spans goes with them.
+            Table::Spans | Table::HopKeys | Table::Invocations => self.retention_spans_days,
             Table::Logs => self.retention_logs_days,
             Table::Metrics => self.retention_metrics_days,
         };

@@ -74,7 +74,7 @@ impl Inner {
         let is_free = |f: &Arc<DataFile>| Arc::strong_count(f) == 1;
         let free: Vec<_> = self.doomed.lock().extract_if(.., |f| is_free(f)).collect();
         for file in free {
-            self.trace_index.forget(&file);
+            self.id_index.forget(&file);
             if let Err(e) = self.objects.delete(&file.path) {
                 tracing::warn!(error = &e as &dyn std::error::Error, "a file that is not live stays for now");
                 self.doomed.lock().push(file);

@@ -30,7 +30,7 @@ pub(crate) struct Generation {
     pub(crate) id: u64,
     /// The last log position whose rows are in here or before.
     pub(crate) upto: Position,
-    pub(crate) tables: [Batches; 3],
+    pub(crate) tables: [Batches; Table::COUNT],
     pub(crate) bytes: usize,
     pub(crate) rows: usize,
     /// When the first rows came. The clock may have gone back since.

@@ -16,7 +16,7 @@
 //! - `census`: what is on disk against what the manifests say;
 //! - [`storage`]: the door, [`Storage`];
 //! - `flush`, `compact`, `expire`, `verify`: the work done behind it;
-//! - [`trace_index`]: which files may hold a trace.
+//! - [`id_index`]: which files may hold a trace.
 //!
 //! The formats on disk are described byte by byte in `docs/storage.md`.
 
@@ -34,6 +34,7 @@ mod flush;
 mod folder;
 mod gather;
 mod hot;
+pub mod id_index;
 mod log;
 mod merge;
 mod metrics;
@@ -45,7 +46,6 @@ mod snapshot;
 mod sort;
 pub mod storage;
 mod table_log;
-pub mod trace_index;
 mod verify;
 
 #[cfg(test)]
@@ -56,10 +56,10 @@ pub use config::Config;
 pub use data_file::DataFile;
 pub use error::{ConfigError, Error, ErrorKind};
 pub use folder::is_data_folder;
+pub use id_index::{IdHit, IdIndex};
 pub use log::{Damage, Gap, Replay, ReplayReport};
 pub use recent::Recent;
 pub use record::{Encoding, Format, Position, Record};
 pub use snapshot::Snapshot;
 pub use storage::{Done, Mode, Pressure, Progress, Step, Storage};
-pub use trace_index::{TraceHit, TraceIndex};
 pub use verify::{FILE_MISSING, FileReport, Unlisted, VerifyReport};

@@ -24,7 +24,7 @@ use crate::flush::CHUNK_ROWS;
 use crate::gather::{RowIndex, gather};
 use crate::object::Objects;
 use crate::parquet_file::text_at;
-use crate::sort::{column, minor};
+use crate::sort::{column, is_text, minor};
 
 /// Rows decoded at once from each input.
 const BATCH_ROWS: usize = 2_048;
@@ -135,8 +135,7 @@ struct Head {
 
 impl Head {
     fn new(table: Table, batch: &RecordBatch, slot: usize) -> Result<Self, Error> {
-        let (text, rest): (Vec<&str>, Vec<&str>) =
-            table.sort_columns().iter().partition(|c| !matches!(**c, "time" | "start_time" | "series_id"));
+        let (text, rest): (Vec<&str>, Vec<&str>) = table.sort_columns().iter().partition(|c| is_text(c));
         let dictionary = |name: &&str| {
             let found = column(batch, name)?.as_dictionary_opt::<Int32Type>().cloned();
             let is_text = |d: &DictionaryArray<Int32Type>| d.values().as_string_opt::<i32>().is_some();

@@ -165,7 +165,7 @@ fn column_properties(
         b = without_dictionary(b, &path, Encoding::DELTA_BINARY_PACKED);
     } else if high || plain_text {
         b = without_dictionary(b, &path, Encoding::DELTA_LENGTH_BYTE_ARRAY);
-    } else if matches!(name.as_str(), "trace_id" | "span_id" | "parent_span_id") {
+    } else if matches!(name.as_str(), "trace_id" | "span_id" | "parent_span_id" | "key_hash") {
         b = without_dictionary(b, &path, Encoding::PLAIN);
     } else if nested {
         b = b.set_column_dictionary_page_size_limit(path.clone(), MAP_DICTIONARY_BYTES);
@@ -173,14 +173,14 @@ fn column_properties(
     if nested {
         return b;
     }
-    if root == "trace_id" {
+    if Some(root.as_str()) == table.id_column() {
         b = b
             .set_column_bloom_filter_enabled(path.clone(), true)
             .set_column_bloom_filter_fpp(path.clone(), BLOOM_FPP)
             .set_column_bloom_filter_max_ndv(path.clone(), config.row_group_rows as u64);
     }
     let statistics = match root.as_str() {
-        "tenant" | "service" | "name" | "function" | "kind" | "status_code" | "trace_id" | "duration"
+        "tenant" | "service" | "name" | "function" | "kind" | "status_code" | "trace_id" | "key_hash" | "duration"
         | "severity_number" | "value" => EnabledStatistics::Page,
         _ if root == table.time_column() => EnabledStatistics::Page,
         "start_time" | "observed_time" | "series_id" | "type" | "event_name" | "scope_name" => EnabledStatistics::Chunk,
@@ -203,13 +203,13 @@ pub(crate) fn collect_names(table: Table, batch: &RecordBatch, names: &mut Names
     for service in values(batch, "service")? {
         names.services.add(service.to_owned(), SERVICES_MAX);
     }
-    for layout in values(batch, "attribute_layout")? {
-        names.add_layout(layout);
+    if table.is_signal() {
+        values(batch, "attribute_layout")?.for_each(|layout| names.add_layout(layout));
     }
     let kind = match table {
         Table::Spans => "kind",
         Table::Metrics => "type",
-        Table::Logs => return Ok(()),
+        Table::Logs | Table::HopKeys | Table::Invocations => return Ok(()),
     };
     let columns = [dictionary(batch, "service")?, dictionary(batch, "name")?, dictionary(batch, kind)?];
     let mut seen: HashSet<[i32; 3], ahash::RandomState> = HashSet::default();

@@ -11,8 +11,8 @@ use crate::data_file::DataFile;
 /// While it lives, none of its files is deleted.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    pub(crate) hot: [Vec<Arc<RecordBatch>>; 3],
-    pub(crate) files: [Arc<Vec<Arc<DataFile>>>; 3],
+    pub(crate) hot: [Vec<Arc<RecordBatch>>; Table::COUNT],
+    pub(crate) files: [Arc<Vec<Arc<DataFile>>>; Table::COUNT],
 }
 
 impl Snapshot {

@@ -18,8 +18,7 @@ type Key = (u128, u128, u32, u32);
 /// The rows of all `batches` in the order of `table`'s files. Rows that are equal in
 /// the sort columns stay in the order in which they came.
 pub(crate) fn sorted_rows(table: Table, batches: &[&RecordBatch]) -> Result<Vec<RowIndex>, Error> {
-    let (text, rest): (Vec<&str>, Vec<&str>) =
-        table.sort_columns().iter().partition(|c| !is_time(c) && **c != "series_id");
+    let (text, rest): (Vec<&str>, Vec<&str>) = table.sort_columns().iter().partition(|c| is_text(c));
     let ranks: Vec<Vec<Vec<u32>>> = text.iter().map(|c| rank(c, batches)).collect::<Result<_, _>>()?;
     let mut keys: Vec<Key> = Vec::with_capacity(batches.iter().map(|b| b.num_rows()).sum());
     for (i, batch) in batches.iter().enumerate() {
@@ -39,6 +38,11 @@ pub(crate) fn sorted_rows(table: Table, batches: &[&RecordBatch]) -> Result<Vec<
     }
     keys.sort_unstable();
     Ok(keys.into_iter().map(|(_, _, batch, row)| (batch as usize, row as usize)).collect())
+}
+
+/// Whether a sort column is text. The others are times and ids.
+pub(crate) fn is_text(column: &str) -> bool {
+    !is_time(column) && !matches!(column, "series_id" | "key_hash")
 }
 
 fn is_time(column: &str) -> bool {
@@ -72,7 +76,7 @@ fn rank(name: &str, batches: &[&RecordBatch]) -> Result<Vec<Vec<u32>>, Error> {
     Ok(values.iter().map(|v| v.iter().map(rank_of).collect()).collect())
 }
 
-/// What a row is sorted by behind the text columns: its time, or its series and time.
+/// What a row is sorted by behind the text columns: its time, its series and time, or its key.
 pub(crate) fn minor(batch: &RecordBatch, columns: &[&str]) -> Result<Vec<u128>, Error> {
     let mut minor = vec![0u128; batch.num_rows()];
     for name in columns {
@@ -85,10 +89,12 @@ pub(crate) fn minor(batch: &RecordBatch, columns: &[&str]) -> Result<Vec<u128>, 
         } else {
             let ids = column
                 .as_fixed_size_binary_opt()
-                .filter(|ids| ids.value_length() == 8)
-                .ok_or_else(|| Error::corrupt("a batch", format!("{name} is not 8 bytes")))?;
-            let id = |row| ids.value(row).first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
-            minor.iter_mut().enumerate().for_each(|(row, m)| *m = *m << 64 | u128::from(id(row)));
+                .filter(|ids| matches!(ids.value_length(), 8 | 16))
+                .ok_or_else(|| Error::corrupt("a batch", format!("{name} is neither 8 nor 16 bytes")))?;
+            let id = |row| ids.value(row).iter().fold(0_u128, |id, byte| id << 8 | u128::from(*byte));
+            // An id of 16 bytes stands alone: nothing is left of what would stand before it.
+            let bits = ids.value_length() as u32 * 8;
+            minor.iter_mut().enumerate().for_each(|(row, m)| *m = m.checked_shl(bits).unwrap_or(0) | id(row));
         }
     }
     Ok(minor)

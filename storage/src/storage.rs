@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use hopline_model::{Table, TraceId};
+use hopline_model::Table;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use parking_lot::Mutex;
@@ -25,6 +25,7 @@ use crate::files::{Files, OsFiles};
 use crate::folder;
 use crate::gather::{compacted, concat};
 use crate::hot::Hot;
+use crate::id_index::{BloomIndex, IdHit, IdIndex};
 use crate::log::{self, Log, Replay};
 use crate::metrics::Metrics;
 use crate::object::Objects;
@@ -32,7 +33,6 @@ use crate::recent::Recent;
 use crate::record::{Position, Record};
 use crate::snapshot::Snapshot;
 use crate::table_log::TableLog;
-use crate::trace_index::{BloomIndex, TraceHit, TraceIndex};
 use crate::verify::VerifyReport;
 
 /// How a data folder is opened.
@@ -98,7 +98,7 @@ pub struct Storage {
 /// What changes together: rows in memory and the list of files.
 pub(crate) struct State {
     pub(crate) hot: Hot,
-    pub(crate) files: [Arc<Vec<Arc<DataFile>>>; 3],
+    pub(crate) files: [Arc<Vec<Arc<DataFile>>>; Table::COUNT],
 }
 
 // Locks are taken in this order: flushing or maintaining, census, table_log, state, doomed; log and damaged alone.
@@ -127,7 +127,7 @@ pub(crate) struct Inner {
     /// What was found on disk at the start that is not live.
     pub(crate) census: Mutex<Census>,
     pub(crate) metadata: Arc<MetadataCache>,
-    pub(crate) trace_index: Box<dyn TraceIndex>,
+    pub(crate) id_index: Box<dyn IdIndex>,
     pub(crate) background: Background,
     closed: AtomicBool,
     lock: Mutex<Option<File>>,
@@ -185,7 +185,7 @@ impl Storage {
         census::report(&census);
         metrics.damaged_files.inc_by(census.missing.len() as u64);
         let metadata = Arc::new(MetadataCache::new(objects.store().clone(), config.index_cache_bytes, &metrics));
-        let trace_index = Box::new(BloomIndex::new(metadata.clone(), config.index_cache_bytes, &metrics));
+        let id_index = Box::new(BloomIndex::new(metadata.clone(), config.index_cache_bytes, &metrics));
         let state = State { hot: Hot::new(loaded.log.covered), files: by_table(loaded.files) };
         let inner = Inner {
             dir: dir.to_owned(),
@@ -208,7 +208,7 @@ impl Storage {
             damaged: Mutex::default(),
             census: Mutex::new(census),
             metadata,
-            trace_index,
+            id_index,
             background: Background::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
@@ -372,14 +372,10 @@ impl Storage {
         flushed
     }
 
-    /// The files of a snapshot and their row groups that may hold rows of a trace.
-    pub async fn files_with_trace(
-        &self,
-        snapshot: &Snapshot,
-        table: Table,
-        trace: TraceId,
-    ) -> Result<Vec<TraceHit>, Error> {
-        self.inner.trace_index.find(snapshot.files(table), trace).await
+    /// The files of a snapshot and their row groups that may hold rows with an id of the
+    /// table's [`Table::id_column`]. A table without one gives all.
+    pub async fn files_with_id(&self, snapshot: &Snapshot, table: Table, id: &[u8]) -> Result<Vec<IdHit>, Error> {
+        self.inner.id_index.find(snapshot.files(table), id).await
     }
 
     /// The footer of a file, page index included, from memory if it was read before.
@@ -464,8 +460,8 @@ fn open_log(
     Ok((log, opened.replay, span))
 }
 
-fn by_table(files: Vec<DataFile>) -> [Arc<Vec<Arc<DataFile>>>; 3] {
-    let mut tables: [Vec<Arc<DataFile>>; 3] = Default::default();
+fn by_table(files: Vec<DataFile>) -> [Arc<Vec<Arc<DataFile>>>; Table::COUNT] {
+    let mut tables: [Vec<Arc<DataFile>>; Table::COUNT] = Default::default();
     for file in files {
         if let Some(list) = tables.get_mut(file.table.index()) {
             list.push(Arc::new(file));

@@ -53,7 +53,7 @@ fn column(name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef 
         ("attribute_layout", _) => text(&|id| if id % 3 == 0 { String::new() } else { "[\"s.color\"]".into() }),
         ("resource", _) => text(&|id| format!("{{\"attributes\":{{\"n\":{}}}}}", id % 5)),
         ("duration", _) => Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| *id as i64))),
-        ("trace_id", _) => fixed(ids, 16, trace_of),
+        ("trace_id" | "key_hash", _) => fixed(ids, 16, trace_of),
         ("span_id" | "series_id", _) => fixed(ids, 8, |id| id.to_le_bytes().to_vec()),
         ("body" | "url_path", DataType::Utf8) => {
             Arc::new(StringArray::from_iter(ids.iter().map(|id| (id % 4 != 0).then(|| format!("/path/{id}")))))

@@ -23,11 +23,14 @@ fn decode(signal: Signal, body: &[u8]) -> Option<RecordBatch> {
     finish(&mut decoder, table)
 }
 
-/// The batch of `table`, the only one that the decoder may have rows for.
+/// The batch of `table`, the only one that the decoder may have rows for beside those that are derived.
 #[track_caller]
 fn finish(decoder: &mut Decoder, table: Table) -> Option<RecordBatch> {
     let rows = decoder.rows(table);
     let mut batches = decoder.finish();
+    assert_eq!(decoder.take_derived().failures, 0);
+    batches.iter().for_each(|(table, batch)| assert_eq!(batch.schema(), schema::of(*table)));
+    batches.retain(|(table, _)| table.is_signal());
     assert!(Table::ALL.iter().all(|t| decoder.rows(*t) == 0));
     assert_eq!(batches.len(), usize::from(rows > 0));
     batches.pop().map(|(of, batch)| {

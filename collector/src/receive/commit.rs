@@ -145,6 +145,7 @@ impl Work {
         let plain_bytes: usize = members.iter().map(|member| member.plain.len()).sum();
         let sync_aside = plain_bytes > SYNC_INLINE_BYTES && self.syncer.begin();
         let batches = self.decoder.decode(&records, &mut members);
+        self.count_derived();
         let synced = if sync_aside { self.syncer.wait() } else { self.parts.store.sync() };
         if let Err(error) = synced {
             return self.fail("sync", &error, members);
@@ -188,12 +189,21 @@ impl Work {
         (records, members)
     }
 
+    /// Counts what could not be derived.
+    fn count_derived(&mut self) {
+        let derived = self.decoder.take_derived();
+        let metrics = &self.parts.metrics;
+        metrics.hop_keys_dropped.inc_by(derived.hop_keys_dropped);
+        metrics.hop_keys_refused.inc_by(derived.hop_keys_refused);
+        metrics.derive_failures.inc_by(derived.failures);
+    }
+
     fn show(&self, batches: &[(Table, RecordBatch)]) {
         for (table, batch) in batches {
             if let Some(stored) = self.parts.metrics.stored.get(table.index()) {
                 stored.inc_by(batch.num_rows() as u64);
             }
-            if self.parts.tail.receiver_count() > 0 {
+            if table.is_signal() && self.parts.tail.receiver_count() > 0 {
                 // Fails when the last receiver has just gone: nobody misses it.
                 let _ = self.parts.tail.send((*table, Arc::new(batch.clone())));
             }

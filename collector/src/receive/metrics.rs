@@ -48,6 +48,9 @@ pub(crate) struct Metrics {
     pub(crate) ack_seconds: Histogram,
     pub(crate) group_requests: Histogram,
     pub(crate) commit_errors: IntCounterVec,
+    pub(crate) hop_keys_dropped: IntCounter,
+    pub(crate) hop_keys_refused: IntCounter,
+    pub(crate) derive_failures: IntCounter,
     pub(crate) replayed_requests: IntCounter,
     pub(crate) replay_skipped: IntCounter,
 }
@@ -106,6 +109,21 @@ impl Metrics {
                 vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0],
             )?,
             commit_errors: vec(registry, "commit_errors_total", "Groups that could not be committed.", &["step"])?,
+            hop_keys_dropped: counter(
+                registry,
+                "hop_keys_dropped_total",
+                "Hop keys left out because a span had more than a span may have.",
+            )?,
+            hop_keys_refused: counter(
+                registry,
+                "hop_keys_refused_total",
+                "Texts sent as hop keys or span pointers that are none.",
+            )?,
+            derive_failures: counter(
+                registry,
+                "derive_failures_total",
+                "Batches from which hop keys and facts of invocations could not be derived.",
+            )?,
             replayed_requests: counter(
                 registry,
                 "requests_replayed_total",

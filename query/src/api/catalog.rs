@@ -138,7 +138,8 @@ async fn detailed_services(session: &Session, table: Table, range: TimeRange) ->
     let errors = match table {
         Table::Spans => "sum(CASE WHEN status_code = 'ERROR' THEN 1 ELSE 0 END)",
         Table::Logs => "sum(CASE WHEN severity_number >= 17 THEN 1 ELSE 0 END)",
-        Table::Metrics => "0",
+        // Only tables of signals can be asked for.
+        Table::Metrics | Table::HopKeys | Table::Invocations => "0",
     };
     let sql = format!(
         "SELECT service, function, count(*) AS row_count, {errors} AS error_count FROM {table} {} GROUP BY service, function",
@@ -277,6 +278,8 @@ fn level(table: Table) -> &'static str {
         Table::Spans => "span",
         Table::Logs => "log",
         Table::Metrics => "point",
+        // Only tables of signals can be asked for.
+        Table::HopKeys | Table::Invocations => "row",
     }
 }
 

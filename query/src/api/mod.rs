@@ -4,7 +4,10 @@
 //! - `params`: parameters, read strictly;
 //! - `filter`: parameters as conditions of a query;
 //! - `answer`: what the answers have in common: rows, times, cursors;
+//! - `tree`, `stream`: rows in the order of a waterfall; answers that are written piece by piece;
 //! - `trace`: one trace, one span;
+//! - `flow`, `hops`: the traces of one story, over event hops; hops counted;
+//! - `invocations`, `functions`, `rollups`: what functions did, one by one and counted;
 //! - `search`, `logs`, `metrics`: rows by condition;
 //! - `catalog`: services, operations, attribute keys and values, without a scan where possible;
 //! - `tail`: rows as they are stored;
@@ -17,13 +20,20 @@ pub(crate) mod address;
 mod answer;
 pub(crate) mod catalog;
 mod filter;
+pub(crate) mod flow;
+pub(crate) mod functions;
+pub(crate) mod hops;
+pub(crate) mod invocations;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod params;
+mod rollups;
 pub(crate) mod search;
 pub(crate) mod status;
+mod stream;
 pub(crate) mod tail;
 pub(crate) mod trace;
+mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -79,7 +89,7 @@ pub fn router(engine: Engine) -> Router {
 
 /// The API.
 pub fn router_with(state: ApiState) -> Router {
-    let json: [(&str, MethodRouter<ApiState>); 11] = [
+    let json: [(&str, MethodRouter<ApiState>); 16] = [
         ("/api/v1/traces/{trace_id}/spans/{span_id}", get(trace::span)),
         ("/api/v1/search", get(search::search)),
         ("/api/v1/services", get(catalog::services)),
@@ -89,11 +99,21 @@ pub fn router_with(state: ApiState) -> Router {
         ("/api/v1/logs", get(logs::logs)),
         ("/api/v1/metrics", get(metrics::metrics)),
         ("/api/v1/metrics/query", get(metrics::query)),
+        ("/api/v1/hops", get(hops::hops)),
+        ("/api/v1/functions", get(functions::functions)),
+        ("/api/v1/functions/{function}", get(functions::function)),
+        ("/api/v1/invocations", get(invocations::invocations)),
+        ("/api/v1/invocations/{invocation_id}", get(invocations::invocation)),
         ("/api/v1/status", get(status::status)),
         ("/api/v1/openapi.json", get(openapi::document)),
     ];
     let json = json.map(|(path, methods)| (path, methods.route_layer(from_fn(accept::only_json))));
-    let negotiated = [("/api/v1/traces/{trace_id}", get(trace::trace)), ("/api/v1/tail", get(tail::tail))];
+    let negotiated = [
+        ("/api/v1/traces/{trace_id}", get(trace::trace)),
+        ("/api/v1/flows/{trace_id}", get(flow::flow)),
+        ("/api/v1/flows", get(flow::find)),
+        ("/api/v1/tail", get(tail::tail)),
+    ];
     let only_get = || async { Err::<(), _>(Error::Method("this is only read: with GET".to_owned())) };
     let routes = json.into_iter().chain(negotiated).map(|(path, methods)| (path, methods.fallback(only_get)));
     routes.fold(Router::new(), |router, (path, methods)| router.route(path, methods)).with_state(state)

@@ -4,9 +4,7 @@
 //! parents are missing: they may come later, or never.
 
 mod links;
-mod rows;
-mod stream;
-mod tree;
+pub(in crate::api) mod rows;
 
 use arrow::array::RecordBatch;
 use axum::extract::{Path, State};
@@ -21,6 +19,7 @@ use super::ApiState;
 use super::answer::{self, ARROW};
 use super::filter::Where;
 use super::params::{Params, TimeRange, refuse};
+use super::stream;
 use crate::error::{Error, Problem};
 use crate::otlp::{self, columns};
 use rows::Waterfall;
@@ -121,16 +120,16 @@ pub(crate) async fn trace(
     }
 }
 
-/// A way to write a trace.
+/// A way to write a trace or a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(in crate::api) enum Format {
     Json,
     Arrow,
 }
 
 impl Format {
     /// The format that `Accept` asks for: JSON unless it says otherwise.
-    fn of(headers: &HeaderMap) -> Result<Self, Error> {
+    pub(in crate::api) fn of(headers: &HeaderMap) -> Result<Self, Error> {
         let Some(accept) = headers.get(http::header::ACCEPT) else { return Ok(Self::Json) };
         let accept = accept.to_str().unwrap_or_default();
         let mut best: Option<(f32, Self)> = None;
@@ -165,7 +164,7 @@ fn write_json(batches: &[RecordBatch], send: stream::Send<'_>) -> Result<(), Err
     Ok(())
 }
 
-fn read_trace_id(text: &str) -> Result<TraceId, Error> {
+pub(in crate::api) fn read_trace_id(text: &str) -> Result<TraceId, Error> {
     text.parse().map_err(|e| refuse("trace_id", text, &format!("{e}")))
 }
 

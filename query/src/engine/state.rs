@@ -11,6 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
+use hopline_model::Table;
 use hopline_storage::Storage;
 
 use super::Config;
@@ -91,7 +92,7 @@ fn settings(config: &Config) -> SessionConfig {
 /// `shared` with the tables of one session.
 pub(super) fn with_tables(
     shared: &SessionState,
-    tables: [SnapshotTable; 3],
+    tables: [SnapshotTable; Table::COUNT],
     keys: Arc<KeyTypes>,
 ) -> Result<SessionState, Error> {
     let schema = MemorySchemaProvider::new();

@@ -39,10 +39,10 @@ impl KeyTypes {
 
     fn look_up(&self, key: &str) -> Vec<AttributeType> {
         let mut missing = AttributeType::ALL.to_vec();
-        for file in Table::ALL.iter().flat_map(|table| self.snapshot.files(*table)) {
+        for file in Table::SIGNALS.iter().flat_map(|table| self.snapshot.files(*table)) {
             missing.retain(|kind| !may_have(file, key, *kind));
         }
-        for batch in Table::ALL.iter().flat_map(|table| self.snapshot.hot(*table)) {
+        for batch in Table::SIGNALS.iter().flat_map(|table| self.snapshot.hot(*table)) {
             if missing.is_empty() {
                 break;
             }

@@ -14,14 +14,14 @@ use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
-use hopline_model::{Table, TraceId, schema};
+use hopline_model::{Table, schema};
 use hopline_storage::DataFile;
 
 use super::keys::may_have_key;
 use crate::functions::attr;
 
-/// More traces than this in one filter are not looked up one by one.
-const TRACES_MAX: usize = 64;
+/// More ids than this in one filter are not looked up one by one.
+const IDS_MAX: usize = 256;
 
 /// The files among `files` that may have rows of `tenant` which pass `filters`.
 pub(super) fn prune(
@@ -68,37 +68,37 @@ fn is_comparison(op: Operator) -> bool {
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | LikeMatch | ILikeMatch | RegexMatch | RegexIMatch)
 }
 
-/// The traces of which a row must be to pass `filters`, if they are few.
-pub(super) fn traces(filters: &[Expr]) -> Option<Vec<TraceId>> {
-    filters.iter().flat_map(split_conjunction).filter_map(traces_of).min_by_key(Vec::len)
+/// An id of a table's [`Table::id_column`], as bytes.
+pub(super) type Id = Vec<u8>;
+
+/// The ids of `table` of which a row must have one to pass `filters`, if they are few.
+pub(super) fn ids(table: Table, filters: &[Expr]) -> Option<Vec<Id>> {
+    let column = table.id_column()?;
+    filters.iter().flat_map(split_conjunction).filter_map(|filter| ids_of(column, filter)).min_by_key(Vec::len)
 }
 
-fn traces_of(filter: &Expr) -> Option<Vec<TraceId>> {
-    let traces = match filter {
+fn ids_of(column: &str, filter: &Expr) -> Option<Vec<Id>> {
+    let is_id = |expr: &Expr| matches!(expr, Expr::Column(c) if c.name == column);
+    let ids = match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (&**left, &**right) {
-            (column, literal) | (literal, column) if is_trace_id(column) => vec![trace_id(literal)?],
+            (side, literal) | (literal, side) if is_id(side) => vec![id(literal)?],
             _ => return None,
         },
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
-            let mut traces = traces_of(left)?;
-            traces.extend(traces_of(right)?);
-            traces
+            let mut ids = ids_of(column, left)?;
+            ids.extend(ids_of(column, right)?);
+            ids
         }
-        Expr::InList(list) if !list.negated && is_trace_id(&list.expr) => {
-            list.list.iter().map(trace_id).collect::<Option<_>>()?
-        }
+        Expr::InList(list) if !list.negated && is_id(&list.expr) => list.list.iter().map(id).collect::<Option<_>>()?,
         _ => return None,
     };
-    (traces.len() <= TRACES_MAX).then_some(traces)
+    (ids.len() <= IDS_MAX).then_some(ids)
 }
 
-fn is_trace_id(expr: &Expr) -> bool {
-    matches!(expr, Expr::Column(column) if column.name == "trace_id")
-}
-
-fn trace_id(expr: &Expr) -> Option<TraceId> {
+fn id(expr: &Expr) -> Option<Id> {
     match expr {
-        Expr::Literal(ScalarValue::FixedSizeBinary(_, Some(bytes)), _) => TraceId::from_slice(bytes),
+        Expr::Literal(ScalarValue::FixedSizeBinary(_, Some(bytes)), _) => Some(bytes.clone()),
+        Expr::Literal(value, _) => text(value).map(|text| text.as_bytes().to_vec()),
         _ => None,
     }
 }

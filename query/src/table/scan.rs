@@ -123,12 +123,12 @@ impl Scan<'_> {
         let SnapshotTable { table, tenant, storage, snapshot } = self.table;
         let mut files = prune::prune(*table, snapshot.files(*table), tenant, self.filters, self.state)?;
         files.sort_by_key(|file| std::cmp::Reverse(file.max_time));
-        let Some(traces) = prune::traces(self.filters) else {
+        let Some(ids) = prune::ids(*table, self.filters) else {
             return Ok(files.into_iter().map(|file| (file, None)).collect());
         };
         let mut parts: Vec<FilePart> = files.into_iter().map(|file| (file, Some(Vec::new()))).collect();
-        for trace in traces {
-            let hits = storage.files_with_trace(snapshot, *table, trace).await.map_err(storage_error)?;
+        for id in ids {
+            let hits = storage.files_with_id(snapshot, *table, &id).await.map_err(storage_error)?;
             for (file, row_groups) in hits {
                 if let Some((_, Some(wanted))) = parts.iter_mut().find(|(f, _)| f.path == file.path) {
                     wanted.extend(row_groups);

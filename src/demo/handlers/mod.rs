@@ -11,6 +11,7 @@ mod events;
 mod orders;
 
 use super::catalog::{Func, Hop};
+use super::hooks;
 use super::run::{Done, End, Run};
 use super::words::{Fact, MS, Sent};
 use super::world::{Call, Event, Message, World};
@@ -114,11 +115,11 @@ pub(crate) fn give_up(world: &mut World, failed: &str, order: u64, done: &Done) 
     let message = Message {
         hop: Hop::Destination,
         id: failed.to_owned(),
-
         order,
         visible_at: at,
         received: 1,
         sender: Some(sender),
+        noted: hooks::sender_notes(Hop::Destination),
     };
     let request_id = world.random.uuid();
     let call =

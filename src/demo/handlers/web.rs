@@ -24,8 +24,15 @@ pub(crate) fn order(world: &mut World, at: Nanos, number: u64) {
         span_id: context.span_hex(),
         time_ns: at,
     }));
-    let message =
-        Message { hop: Hop::Http, id: request, order: number, visible_at: at, received: 1, sender: Some(sender) };
+    let message = Message {
+        hop: Hop::Http,
+        id: request,
+        order: number,
+        visible_at: at,
+        received: 1,
+        sender: Some(sender),
+        noted: true,
+    };
     let request_id = world.random.uuid();
     let arrives = at + world.random.around(6.0);
     let call =

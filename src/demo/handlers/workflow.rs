@@ -13,11 +13,11 @@ pub(crate) fn step(world: &mut World, at: Nanos, saga: Saga) {
     let message = Message {
         hop: Hop::StepFunctions,
         id: saga.execution.clone(),
-
         order: saga.order,
         visible_at: at,
         received: saga.attempt,
         sender: Some(saga.sender.clone()),
+        noted: world.options.hooks,
     };
     let request_id = world.random.uuid();
     let call = Call {

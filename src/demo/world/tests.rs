@@ -11,6 +11,7 @@ fn options(style: Style, orders: u64) -> Options {
     Options {
         seed: 7,
         style,
+        hooks: false,
         start,
         end: start + orders as Nanos * 2 * SECOND,
         orders,

@@ -114,7 +114,7 @@ impl Walk<'_> {
     }
 }
 
-fn branch(lead: &str, is_last: bool) -> String {
+pub(in crate::render) fn branch(lead: &str, is_last: bool) -> String {
     if lead.chars().count() >= DEEPEST * 3 {
         return lead.to_owned();
     }
@@ -122,7 +122,7 @@ fn branch(lead: &str, is_last: bool) -> String {
 }
 
 /// What stands before the children of a span with this lead.
-fn below(lead: &str) -> String {
+pub(in crate::render) fn below(lead: &str) -> String {
     if let Some(before) = lead.strip_suffix("└─ ") {
         return format!("{before}   ");
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
+use hopline_model::TraceId;
 use hopline_model::schema;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Encoding;
@@ -435,14 +436,14 @@ fn a_trace_is_found_by_the_bloom_filters() {
     let snapshot = storage.snapshot();
     for id in [0, 4_001, 11_999] {
         let trace = TraceId::from_slice(&trace_of(id)).unwrap();
-        let found = block_on(storage.files_with_trace(&snapshot, Table::Spans, trace)).unwrap();
+        let found = block_on(storage.files_with_id(&snapshot, Table::Spans, &trace.0)).unwrap();
         let right = &snapshot.files(Table::Spans)[id as usize / 4_000];
         assert!(found.iter().any(|(file, groups)| Arc::ptr_eq(file, right) && !groups.is_empty()));
         let groups: usize = found.iter().map(|(_, groups)| groups.len()).sum();
         assert!(groups <= 5, "{groups} of 12 row groups");
     }
     let unknown = TraceId([9; 16]);
-    let found = block_on(storage.files_with_trace(&snapshot, Table::Spans, unknown)).unwrap();
+    let found = block_on(storage.files_with_id(&snapshot, Table::Spans, &unknown.0)).unwrap();
     assert!(found.iter().map(|(_, groups)| groups.len()).sum::<usize>() <= 1);
     let metadata = block_on(storage.parquet_metadata(&snapshot.files(Table::Spans)[0])).unwrap();
     assert!(metadata.offset_index().is_some() && metadata.column_index().is_some());
@@ -481,14 +482,14 @@ fn the_files_are_plain_parquet() {
         assert_eq!(group.sorting_columns().unwrap().len(), table.sort_columns().len());
         for column in group.columns() {
             let encodings: Vec<_> = column.encodings().collect();
-            match column.column_path().string().as_str() {
+            let name = column.column_path().string();
+            assert_eq!(column.bloom_filter_offset().is_some(), Some(name.as_str()) == table.id_column(), "{name}");
+            match name.as_str() {
                 "duration" | "time" | "start_time" if column.statistics().is_some() => {
                     assert!(encodings.contains(&Encoding::DELTA_BINARY_PACKED), "{encodings:?}");
                 }
                 "body" | "url_path" => assert!(encodings.contains(&Encoding::DELTA_LENGTH_BYTE_ARRAY)),
-                "trace_id" => {
-                    assert!(column.bloom_filter_offset().is_some() && column.dictionary_page_offset().is_none())
-                }
+                "trace_id" | "key_hash" => assert!(column.dictionary_page_offset().is_none()),
                 _ => {}
             }
         }

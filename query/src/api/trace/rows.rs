@@ -13,8 +13,8 @@ use arrow::ipc::writer::StreamWriter;
 use hopline_model::{SpanId, TraceId};
 
 use super::Partial;
-use super::stream::Send;
-use super::tree::{self, Node, Place, Placed};
+use crate::api::stream::Send;
+use crate::api::tree::{self, Node, Place, Placed};
 use crate::error::Error;
 use crate::otlp::columns::{Bytes, Text, boolean, int64, time};
 
@@ -35,7 +35,7 @@ pub(super) const COLUMNS: [&str; 12] = [
 ];
 
 /// Those of them that the table does not have.
-pub(super) const HAS: [&str; 2] =
+pub(in crate::api) const HAS: [&str; 2] =
     ["coalesce(array_length(links), 0) > 0 AS has_links", "coalesce(array_length(events), 0) > 0 AS has_events"];
 
 /// Rows of the first batch: enough for a screen.
@@ -43,22 +43,28 @@ const FIRST_ROWS: usize = 256;
 /// Rows of each further batch.
 const BATCH_ROWS: usize = 32_768;
 
-const ERROR: u16 = 1;
+pub(in crate::api) const ERROR: u16 = 1;
 const MISSING_PARENT: u16 = 2;
-const COLD_START: u16 = 4;
-const HAS_LINKS: u16 = 8;
-const HAS_EVENTS: u16 = 16;
+pub(in crate::api) const COLD_START: u16 = 4;
+pub(in crate::api) const HAS_LINKS: u16 = 8;
+pub(in crate::api) const HAS_EVENTS: u16 = 16;
 const CIRCLE: u16 = 32;
 
 /// A column of texts, as keys into the different ones.
 #[derive(Default)]
-struct Words {
+pub(in crate::api) struct Words {
     words: Vec<String>,
     numbers: HashMap<String, i32>,
     keys: Vec<Option<i32>>,
 }
 
 impl Words {
+    /// Adds the text of the next row.
+    pub(in crate::api) fn push(&mut self, text: Option<&str>) {
+        let key = text.map(|text| self.number(text));
+        self.keys.push(key);
+    }
+
     fn number(&mut self, text: &str) -> i32 {
         match self.numbers.get(text) {
             Some(number) => *number,
@@ -72,7 +78,7 @@ impl Words {
     }
 
     /// The column in the order of `rows`.
-    fn array(&self, rows: &[Placed]) -> Result<ArrayRef, Error> {
+    pub(in crate::api) fn array(&self, rows: &[Placed]) -> Result<ArrayRef, Error> {
         let keys: Int32Array = rows.iter().map(|p| self.keys.get(p.node).copied().flatten()).collect();
         let words: ArrayRef = Arc::new(self.words.iter().map(|w| Some(w.as_str())).collect::<StringArray>());
         Ok(Arc::new(DictionaryArray::try_new(keys, words).map_err(internal)?))
@@ -162,19 +168,7 @@ impl Waterfall {
         ];
         let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let batch = self.batch(&rows, start, metadata)?;
-        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(internal)?;
-        let mut from = 0;
-        while from < batch.num_rows() {
-            let rows = if from == 0 { FIRST_ROWS } else { BATCH_ROWS }.min(batch.num_rows() - from);
-            writer.write(&batch.slice(from, rows)).map_err(internal)?;
-            from += rows;
-            if !send(std::mem::take(writer.get_mut())) {
-                return Ok(());
-            }
-        }
-        writer.finish().map_err(internal)?;
-        send(std::mem::take(writer.get_mut()));
-        Ok(())
+        write_batches(&batch, send)
     }
 
     fn batch(&self, rows: &[Placed], start: i64, metadata: HashMap<String, String>) -> Result<RecordBatch, Error> {
@@ -206,10 +200,27 @@ impl Waterfall {
     }
 }
 
+/// Writes rows as an Arrow IPC stream whose first batch is small.
+pub(in crate::api) fn write_batches(batch: &RecordBatch, send: Send<'_>) -> Result<(), Error> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(internal)?;
+    let mut from = 0;
+    while from < batch.num_rows() {
+        let rows = if from == 0 { FIRST_ROWS } else { BATCH_ROWS }.min(batch.num_rows() - from);
+        writer.write(&batch.slice(from, rows)).map_err(internal)?;
+        from += rows;
+        if !send(std::mem::take(writer.get_mut())) {
+            return Ok(());
+        }
+    }
+    writer.finish().map_err(internal)?;
+    send(std::mem::take(writer.get_mut()));
+    Ok(())
+}
+
 /// What makes two rows one span that was stored twice.
 type Identity = (SpanId, Option<SpanId>, i64, i64, u16, [Option<i32>; WORDS.len()]);
 
-fn place_flag(place: Place) -> u16 {
+pub(in crate::api) fn place_flag(place: Place) -> u16 {
     match place {
         Place::MissingParent => MISSING_PARENT,
         Place::Circle => CIRCLE,
@@ -218,7 +229,7 @@ fn place_flag(place: Place) -> u16 {
 }
 
 /// At most `limit` rows: whole levels from the top, then the first rows of the next one.
-fn upper_levels(placed: Vec<Placed>, limit: usize) -> Vec<Placed> {
+pub(in crate::api) fn upper_levels(placed: Vec<Placed>, limit: usize) -> Vec<Placed> {
     if placed.len() <= limit {
         return placed;
     }
@@ -246,7 +257,7 @@ fn upper_levels(placed: Vec<Placed>, limit: usize) -> Vec<Placed> {
     kept
 }
 
-fn internal(error: ArrowError) -> Error {
+pub(in crate::api) fn internal(error: ArrowError) -> Error {
     Error::Internal(Box::new(error))
 }
 

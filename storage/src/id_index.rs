@@ -1,12 +1,11 @@
-//! Which files and row groups may hold a trace.
+//! Which files and row groups may hold a row with an id: of a trace, of a key, of an invocation.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use hopline_model::TraceId;
 use parquet::bloom_filter::Sbbf;
-use parquet::data_type::FixedLenByteArray;
+use parquet::data_type::ByteArray;
 use parquet::file::metadata::ParquetMetaData;
 
 use crate::cache::{Cache, MetadataCache};
@@ -15,12 +14,13 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 
 /// A file that may hold the rows that were looked for, and its row groups that may.
-pub type TraceHit = (Arc<DataFile>, Vec<usize>);
+pub type IdHit = (Arc<DataFile>, Vec<usize>);
 
-/// Tells which files and row groups may hold a trace. May name too many, never too few.
-pub trait TraceIndex: Send + Sync {
-    /// Those of `files` that may hold rows of `trace`, in the order of `files`.
-    fn find<'a>(&'a self, files: &'a [Arc<DataFile>], trace: TraceId) -> BoxFuture<'a, Result<Vec<TraceHit>, Error>>;
+/// Tells which files and row groups may hold an id of the table's [`hopline_model::Table::id_column`].
+/// May name too many, never too few.
+pub trait IdIndex: Send + Sync {
+    /// Those of `files` that may hold rows with `id`, in the order of `files`.
+    fn find<'a>(&'a self, files: &'a [Arc<DataFile>], id: &'a [u8]) -> BoxFuture<'a, Result<Vec<IdHit>, Error>>;
 
     /// Forgets a file that is being deleted.
     fn forget(&self, file: &DataFile);
@@ -54,7 +54,9 @@ impl BloomIndex {
     /// One filter a row group; none where a row group has none.
     async fn read(&self, file: &DataFile, metadata: &ParquetMetaData) -> Result<Vec<Option<Sbbf>>, Error> {
         let columns = metadata.file_metadata().schema_descr();
-        let Some(column) = columns.columns().iter().position(|c| c.path().string() == "trace_id") else {
+        let Some(column) =
+            columns.columns().iter().position(|c| Some(c.path().string().as_str()) == file.table.id_column())
+        else {
             return Ok(vec![None; metadata.num_row_groups()]);
         };
         let mut ranges = Vec::new();
@@ -82,18 +84,19 @@ impl BloomIndex {
             .map_err(Error::rows(format!("read the bloom filters of {}", file.path)))
     }
 
-    async fn hit(&self, file: &Arc<DataFile>, trace: TraceId) -> Result<Option<TraceHit>, Error> {
+    async fn hit(&self, file: &Arc<DataFile>, id: &[u8]) -> Result<Option<IdHit>, Error> {
         let filters = self.filters(file).await?;
-        let id = FixedLenByteArray::from(trace.0.to_vec());
+        // A filter hashes the bytes alone, whether their length is fixed or not.
+        let id = ByteArray::from(id.to_vec());
         let may = |filter: &Option<Sbbf>| filter.as_ref().is_none_or(|f| f.check(&id));
         let groups: Vec<usize> = filters.iter().enumerate().filter(|(_, f)| may(f)).map(|(i, _)| i).collect();
         Ok((!groups.is_empty()).then(|| (file.clone(), groups)))
     }
 }
 
-impl TraceIndex for BloomIndex {
-    fn find<'a>(&'a self, files: &'a [Arc<DataFile>], trace: TraceId) -> BoxFuture<'a, Result<Vec<TraceHit>, Error>> {
-        let hits = stream::iter(files.iter().map(move |file| self.hit(file, trace)));
+impl IdIndex for BloomIndex {
+    fn find<'a>(&'a self, files: &'a [Arc<DataFile>], id: &'a [u8]) -> BoxFuture<'a, Result<Vec<IdHit>, Error>> {
+        let hits = stream::iter(files.iter().map(move |file| self.hit(file, id)));
         hits.buffered(CONCURRENT).try_filter_map(async |hit| Ok(hit)).try_collect().boxed()
     }
 

@@ -1,4 +1,4 @@
-//! Puts the spans of a trace in the order in which a waterfall shows them.
+//! Puts the spans of a trace, or of a flow, in the order in which a waterfall shows them.
 //!
 //! Takes ids, start times and durations by row number; gives the rows in pre-order,
 //! children by start time, with depth and counts. Any input is fine: missing parents,
@@ -16,6 +16,24 @@ pub(super) struct Node {
     pub(super) parent: Option<SpanId>,
     pub(super) start: i64,
     pub(super) duration: i64,
+}
+
+/// When a row began, and how long it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timed {
+    pub(super) start: i64,
+    pub(super) duration: i64,
+}
+
+/// What stands above a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Above {
+    /// Nothing.
+    Nothing,
+    /// A row that is not stored.
+    Missing,
+    /// The row with this number.
+    Row(usize),
 }
 
 /// One row of the waterfall.
@@ -50,8 +68,9 @@ pub(super) enum Place {
     Circle,
 }
 
-/// The rows in pre-order.
+/// The rows of spans in pre-order.
 pub(super) fn place(nodes: &[Node]) -> Vec<Placed> {
+    let times: Vec<Timed> = nodes.iter().map(|n| Timed { start: n.start, duration: n.duration }).collect();
     let mut order: Vec<usize> = (0..nodes.len()).collect();
     order.sort_by_key(|i| nodes.get(*i).map(|n| (n.start, n.id, *i)));
     // Of spans with one id (client and server may share it) the earliest gets the children.
@@ -61,21 +80,37 @@ pub(super) fn place(nodes: &[Node]) -> Vec<Placed> {
             by_id.entry(node.id).or_insert(*i);
         }
     }
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    let above = |node: &Node| match node.parent.map(|parent| by_id.get(&parent)) {
+        None => Above::Nothing,
+        Some(None) => Above::Missing,
+        Some(Some(parent)) => Above::Row(*parent),
+    };
+    let above: Vec<Above> = nodes.iter().map(above).collect();
+    arrange_in(&times, &above, order)
+}
+
+/// The rows in pre-order, those with one parent by start and then by number.
+pub(super) fn arrange(times: &[Timed], above: &[Above]) -> Vec<Placed> {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by_key(|i| times.get(*i).map(|t| (t.start, *i)));
+    arrange_in(times, above, order)
+}
+
+fn arrange_in(times: &[Timed], above: &[Above], order: Vec<usize>) -> Vec<Placed> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); times.len()];
     let mut roots = Vec::new();
     for i in &order {
-        let Some(node) = nodes.get(*i) else { continue };
-        match node.parent.map(|parent| by_id.get(&parent)) {
-            None => roots.push((*i, Place::Root)),
-            Some(None) => roots.push((*i, Place::MissingParent)),
-            Some(Some(parent)) => {
+        match above.get(*i) {
+            Some(Above::Row(parent)) => {
                 if let Some(children) = children.get_mut(*parent) {
                     children.push(*i);
                 }
             }
+            Some(Above::Missing) => roots.push((*i, Place::MissingParent)),
+            Some(Above::Nothing) | None => roots.push((*i, Place::Root)),
         }
     }
-    let mut walk = Walk { nodes, children, placed: Vec::with_capacity(nodes.len()), seen: vec![false; nodes.len()] };
+    let mut walk = Walk { times, children, placed: Vec::with_capacity(times.len()), seen: vec![false; times.len()] };
     for (root, place) in roots {
         walk.tree(root, place);
     }
@@ -86,12 +121,12 @@ pub(super) fn place(nodes: &[Node]) -> Vec<Placed> {
         }
     }
     let mut placed = walk.placed;
-    count(&mut placed, nodes);
+    count(&mut placed, times);
     placed
 }
 
 struct Walk<'a> {
-    nodes: &'a [Node],
+    times: &'a [Timed],
     children: Vec<Vec<usize>>,
     placed: Vec<Placed>,
     seen: Vec<bool>,
@@ -107,7 +142,7 @@ impl Walk<'_> {
                 _ => continue,
             }
             let row = i32::try_from(self.placed.len()).unwrap_or(i32::MAX);
-            let self_time = self.nodes.get(node).map_or(0, |n| n.duration);
+            let self_time = self.times.get(node).map_or(0, |n| n.duration);
             self.placed.push(Placed { node, parent_row, depth, children: 0, descendants: 0, self_time, place });
             let children = self.children.get_mut(node).map(std::mem::take).unwrap_or_default();
             waiting.extend(children.into_iter().rev().map(|child| (child, row, depth + 1, Place::Child)));
@@ -116,7 +151,7 @@ impl Walk<'_> {
 }
 
 /// Fills the counts and the self time: rows below come behind, so from the last to the first.
-fn count(placed: &mut [Placed], nodes: &[Node]) {
+fn count(placed: &mut [Placed], times: &[Timed]) {
     for i in (0..placed.len()).rev() {
         let Some(Placed { parent_row, descendants, .. }) = placed.get(i).copied() else { continue };
         if let Some(parent) = usize::try_from(parent_row).ok().and_then(|p| placed.get_mut(p)) {
@@ -125,12 +160,12 @@ fn count(placed: &mut [Placed], nodes: &[Node]) {
         }
     }
     // In pre-order the children of a row come by start time: what is covered grows from left to right.
-    let mut covered_to: Vec<i64> = placed.iter().map(|p| nodes.get(p.node).map_or(i64::MIN, |n| n.start)).collect();
+    let mut covered_to: Vec<i64> = placed.iter().map(|p| times.get(p.node).map_or(i64::MIN, |n| n.start)).collect();
     for i in 0..placed.len() {
-        let Some((row, child)) = placed.get(i).and_then(|p| Some((*p, nodes.get(p.node)?))) else { continue };
+        let Some((row, child)) = placed.get(i).and_then(|p| Some((*p, times.get(p.node)?))) else { continue };
         let Ok(parent) = usize::try_from(row.parent_row) else { continue };
         let (Some(covered), Some(above)) = (covered_to.get_mut(parent), placed.get_mut(parent)) else { continue };
-        let Some(span) = nodes.get(above.node) else { continue };
+        let Some(span) = times.get(above.node) else { continue };
         let end = child.start.saturating_add(child.duration).min(span.start.saturating_add(span.duration));
         let start = child.start.max(*covered);
         if end > start {

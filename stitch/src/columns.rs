@@ -1,0 +1,469 @@
+//! Rows of the tables `spans` and `logs`, as the rules look at them.
+//!
+//! Works on batches as the decoder makes them and as a query gives them back: the same
+//! keys are found at ingest and whenever a trace is read.
+
+mod logs;
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray,
+    MapArray, RecordBatch, StringArray, StructArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::{Int32Type, TimestampNanosecondType};
+use hopline_model::{AttributeType, SpanId, TraceId, promoted};
+use hopline_proto::value::{ValueRef, members};
+
+use crate::span::{Attributes, Link, Span, SpanKind, Value};
+
+pub use logs::LogRows;
+
+/// A batch that is not of the table `spans`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the rows have no column {0} of the type that the table has")]
+pub struct ColumnsError(pub &'static str);
+
+/// A column of text: words of a dictionary, or plain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Text<'a> {
+    Words(&'a Int32Array, &'a StringArray),
+    Plain(&'a StringArray),
+}
+
+impl<'a> Text<'a> {
+    pub(crate) fn of(batch: &'a RecordBatch, name: &'static str) -> Result<Self, ColumnsError> {
+        let column = batch.column_by_name(name).ok_or(ColumnsError(name))?;
+        Self::from_array(column).ok_or(ColumnsError(name))
+    }
+
+    fn from_array(column: &'a ArrayRef) -> Option<Self> {
+        if let Some(words) = column.as_dictionary_opt::<Int32Type>() {
+            return Some(Text::Words(words.keys(), words.values().as_string_opt::<i32>()?));
+        }
+        column.as_string_opt::<i32>().map(Text::Plain)
+    }
+
+    /// The text of a row.
+    pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        match self {
+            Text::Words(..) => self.word(self.key(row)?),
+            Text::Plain(texts) => (row < texts.len() && texts.is_valid(row)).then(|| texts.value(row)),
+        }
+    }
+
+    pub(crate) fn or_empty(&self, row: usize) -> &'a str {
+        self.get(row).unwrap_or_default()
+    }
+
+    /// The number of the row's word in the dictionary; of plain text, the row's own.
+    fn key(&self, row: usize) -> Option<usize> {
+        match self {
+            Text::Words(keys, _) if row < keys.len() && keys.is_valid(row) => usize::try_from(keys.value(row)).ok(),
+            Text::Words(..) => None,
+            Text::Plain(_) => Some(row),
+        }
+    }
+
+    fn word(&self, key: usize) -> Option<&'a str> {
+        let (Text::Words(_, texts) | Text::Plain(texts)) = self;
+        (key < texts.len() && texts.is_valid(key)).then(|| texts.value(key))
+    }
+
+    fn words(&self) -> usize {
+        let (Text::Words(_, texts) | Text::Plain(texts)) = self;
+        texts.len()
+    }
+}
+
+/// A column of values of one type.
+#[derive(Debug, Clone, Copy)]
+enum Column<'a> {
+    Text(Text<'a>),
+    Int(&'a Int64Array),
+    Double(&'a Float64Array),
+    Bool(&'a BooleanArray),
+}
+
+impl<'a> Column<'a> {
+    fn of(array: &'a ArrayRef) -> Option<Self> {
+        let text = Text::from_array(array).map(Column::Text);
+        text.or_else(|| array.as_primitive_opt().map(Column::Int))
+            .or_else(|| array.as_primitive_opt().map(Column::Double))
+            .or_else(|| array.as_boolean_opt().map(Column::Bool))
+    }
+
+    fn get(&self, index: usize, is_json: bool) -> Option<Value<'a>> {
+        fn valid(array: &dyn Array, index: usize) -> bool {
+            index < array.len() && array.is_valid(index)
+        }
+        match self {
+            Column::Text(text) => text.get(index).map(if is_json { Value::Json } else { Value::Text }),
+            Column::Int(array) => valid(array, index).then(|| Value::Int(array.value(index))),
+            Column::Double(array) => valid(array, index).then(|| Value::Double(array.value(index))),
+            Column::Bool(array) => valid(array, index).then(|| Value::Bool(array.value(index))),
+        }
+    }
+}
+
+/// One of the maps of attributes.
+struct Map<'a> {
+    offsets: &'a [i32],
+    map: &'a MapArray,
+    keys: &'a StringArray,
+    values: Column<'a>,
+    is_json: bool,
+}
+
+impl<'a> Map<'a> {
+    fn of(batch: &'a RecordBatch, kind: AttributeType) -> Option<Self> {
+        let map = batch.column_by_name(kind.column())?.as_map_opt()?;
+        Some(Map {
+            offsets: map.value_offsets(),
+            map,
+            keys: map.keys().as_string_opt::<i32>()?,
+            values: Column::of(map.values())?,
+            is_json: kind == AttributeType::Other,
+        })
+    }
+
+    fn get(&self, row: usize, key: &str) -> Option<Value<'a>> {
+        let (Some(start), Some(end)) = (self.offsets.get(row), self.offsets.get(row + 1)) else { return None };
+        if start == end || !self.map.is_valid(row) {
+            return None;
+        }
+        let mut entries = usize::try_from(*start).ok()?..usize::try_from(*end).ok()?;
+        let entry = entries.find(|entry| self.keys.value(*entry) == key)?;
+        self.values.get(entry, self.is_json)
+    }
+}
+
+/// Attributes that stood in one text, such as those of a resource or of a link.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed(Vec<(String, Owned)>);
+
+#[derive(Debug)]
+enum Owned {
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+    Json(String),
+}
+
+impl Parsed {
+    /// Reads an object of attributes, as value text.
+    pub(crate) fn attributes(object: &str) -> Parsed {
+        let value = |text: &str| {
+            Some(match ValueRef::parse(text).ok()? {
+                ValueRef::Empty => return None,
+                ValueRef::Bool(truth) => Owned::Bool(truth),
+                ValueRef::Int(number) => Owned::Int(number),
+                ValueRef::Double(number) => Owned::Double(number),
+                ValueRef::String(text) => Owned::Text(text.into_owned()),
+                ValueRef::Bytes(_) | ValueRef::Array(_) | ValueRef::Map(_) => Owned::Json(text.to_owned()),
+            })
+        };
+        let pairs = members(object).filter_map(Result::ok);
+        Parsed(pairs.filter_map(|(key, text)| Some((key.into_owned(), value(text)?))).collect())
+    }
+
+    /// Reads the text of a resource.
+    pub(crate) fn resource(text: &str) -> Parsed {
+        let attributes = hopline_proto::value::lookup(text, "attributes");
+        attributes.map(Parsed::attributes).unwrap_or_default()
+    }
+
+    fn find(&self, key: &str) -> Option<Value<'_>> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, value)| match value {
+            Owned::Text(text) => Value::Text(text),
+            Owned::Int(number) => Value::Int(*number),
+            Owned::Double(number) => Value::Double(*number),
+            Owned::Bool(truth) => Value::Bool(*truth),
+            Owned::Json(text) => Value::Json(text),
+        })
+    }
+}
+
+impl Attributes for Parsed {
+    fn get(&self, key: &str) -> Option<Value<'_>> {
+        self.find(key).or_else(|| aliases(key).iter().find_map(|alias| self.find(alias)))
+    }
+}
+
+/// Other names of a promoted key.
+fn aliases(key: &str) -> &'static [&'static str] {
+    static ALIASES: LazyLock<HashMap<&str, &[&str], ahash::RandomState>> = LazyLock::new(|| {
+        promoted::PROMOTED.iter().filter(|p| !p.aliases.is_empty()).map(|p| (p.key, p.aliases)).collect()
+    });
+    ALIASES.get(key).copied().unwrap_or_default()
+}
+
+/// What rows of every table of signals have: their own attributes and those of their resource.
+struct Attached<'a> {
+    promoted: HashMap<&'static str, Column<'a>, ahash::RandomState>,
+    maps: Vec<Map<'a>>,
+    layouts: Text<'a>,
+    resources: Text<'a>,
+    parsed: Vec<OnceCell<Parsed>>,
+    nothing: Parsed,
+}
+
+impl<'a> Attached<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, ColumnsError> {
+        let promoted = promoted::PROMOTED
+            .iter()
+            .filter_map(|p| Some((p.key, Column::of(batch.column_by_name(p.column)?)?)))
+            .collect();
+        let resources = Text::of(batch, "resource")?;
+        Ok(Attached {
+            promoted,
+            maps: AttributeType::ALL.into_iter().filter_map(|kind| Map::of(batch, kind)).collect(),
+            layouts: Text::of(batch, "attribute_layout")?,
+            parsed: (0..resources.words()).map(|_| OnceCell::new()).collect(),
+            resources,
+            nothing: Parsed::default(),
+        })
+    }
+
+    fn resource(&self, row: usize) -> &Parsed {
+        let Some(key) = self.resources.key(row) else { return &self.nothing };
+        let parse = || Parsed::resource(self.resources.word(key).unwrap_or_default());
+        self.parsed.get(key).map_or(&self.nothing, |cell| cell.get_or_init(parse))
+    }
+}
+
+/// The attributes of one row.
+struct RowAttributes<'r, 'a> {
+    attached: &'r Attached<'a>,
+    row: usize,
+}
+
+impl Attributes for RowAttributes<'_, '_> {
+    fn get(&self, key: &str) -> Option<Value<'_>> {
+        let promoted = self.attached.promoted.get(key).and_then(|column| column.get(self.row, false));
+        // A value of another type than the promoted one stands in the map of its type.
+        let in_maps = |key: &str| self.attached.maps.iter().find_map(|map| map.get(self.row, key));
+        promoted.or_else(|| in_maps(key)).or_else(|| aliases(key).iter().find_map(|alias| in_maps(alias)))
+    }
+}
+
+/// The attributes of a row's resource, read when they are first asked for.
+struct ResourceAttributes<'r, 'a> {
+    attached: &'r Attached<'a>,
+    row: usize,
+}
+
+impl Attributes for ResourceAttributes<'_, '_> {
+    fn get(&self, key: &str) -> Option<Value<'_>> {
+        self.attached.resource(self.row).get(key)
+    }
+}
+
+/// The rows of a batch of `spans`.
+pub struct SpanRows<'a> {
+    rows: usize,
+    trace_ids: &'a FixedSizeBinaryArray,
+    span_ids: &'a FixedSizeBinaryArray,
+    parents: &'a FixedSizeBinaryArray,
+    names: Text<'a>,
+    kinds: Text<'a>,
+    statuses: Text<'a>,
+    services: Text<'a>,
+    functions: Text<'a>,
+    starts: &'a TimestampNanosecondArray,
+    durations: &'a Int64Array,
+    links: Option<Links<'a>>,
+    events: Option<Events<'a>>,
+    attached: Attached<'a>,
+}
+
+struct Links<'a> {
+    list: &'a ListArray,
+    trace_ids: &'a FixedSizeBinaryArray,
+    span_ids: &'a FixedSizeBinaryArray,
+    attributes: &'a StringArray,
+}
+
+impl<'a> Links<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let list = batch.column_by_name("links")?.as_list_opt::<i32>()?;
+        let fields: &StructArray = list.values().as_struct_opt()?;
+        Some(Links {
+            list,
+            trace_ids: fields.column_by_name("trace_id")?.as_fixed_size_binary_opt()?,
+            span_ids: fields.column_by_name("span_id")?.as_fixed_size_binary_opt()?,
+            attributes: fields.column_by_name("attributes")?.as_string_opt::<i32>()?,
+        })
+    }
+}
+
+struct Events<'a> {
+    list: &'a ListArray,
+    names: &'a StringArray,
+    attributes: &'a StringArray,
+}
+
+impl<'a> Events<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let list = batch.column_by_name("events")?.as_list_opt::<i32>()?;
+        let fields: &StructArray = list.values().as_struct_opt()?;
+        Some(Events {
+            list,
+            names: fields.column_by_name("name")?.as_string_opt::<i32>()?,
+            attributes: fields.column_by_name("attributes")?.as_string_opt::<i32>()?,
+        })
+    }
+}
+
+/// Where the items of a row's list stand.
+fn range(list: &ListArray, row: usize) -> std::ops::Range<usize> {
+    let offsets = list.value_offsets();
+    match (row < list.len() && list.is_valid(row), offsets.get(row), offsets.get(row + 1)) {
+        (true, Some(start), Some(end)) => *start as usize..*end as usize,
+        _ => 0..0,
+    }
+}
+
+fn id<const N: usize>(ids: &FixedSizeBinaryArray, row: usize) -> Option<[u8; N]> {
+    let valid = row < ids.len() && ids.is_valid(row);
+    valid.then(|| ids.value(row)).and_then(|bytes| bytes.try_into().ok())
+}
+
+impl<'a> SpanRows<'a> {
+    /// The columns that a batch must have, beside the promoted ones.
+    pub const COLUMNS: [&'static str; 13] = [
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+        "name",
+        "kind",
+        "start_time",
+        "duration",
+        "status_code",
+        "links",
+        "service",
+        "function",
+        "resource",
+        "attribute_layout",
+    ];
+
+    /// Looks at the columns of `batch`.
+    pub fn of(batch: &'a RecordBatch) -> Result<Self, ColumnsError> {
+        let ids = |name: &'static str| {
+            let column = batch.column_by_name(name).and_then(|c| c.as_fixed_size_binary_opt());
+            column.ok_or(ColumnsError(name))
+        };
+        let starts = batch.column_by_name("start_time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        let durations = batch.column_by_name("duration").and_then(|c| c.as_primitive_opt());
+        Ok(SpanRows {
+            rows: batch.num_rows(),
+            trace_ids: ids("trace_id")?,
+            span_ids: ids("span_id")?,
+            parents: ids("parent_span_id")?,
+            names: Text::of(batch, "name")?,
+            kinds: Text::of(batch, "kind")?,
+            statuses: Text::of(batch, "status_code")?,
+            services: Text::of(batch, "service")?,
+            functions: Text::of(batch, "function")?,
+            starts: starts.ok_or(ColumnsError("start_time"))?,
+            durations: durations.ok_or(ColumnsError("duration"))?,
+            links: Links::of(batch),
+            events: Events::of(batch),
+            attached: Attached::of(batch)?,
+        })
+    }
+
+    /// Rows of the batch.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether the batch has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// How many different layouts of attributes there may be.
+    pub(crate) fn layouts(&self) -> usize {
+        self.attached.layouts.words()
+    }
+
+    /// The text of a layout.
+    pub(crate) fn layout(&self, number: usize) -> &'a str {
+        self.attached.layouts.word(number).unwrap_or_default()
+    }
+
+    /// The number of a row's layout.
+    pub(crate) fn layout_of(&self, row: usize) -> Option<usize> {
+        self.attached.layouts.key(row)
+    }
+
+    /// Whether a row has links.
+    pub(crate) fn has_links(&self, row: usize) -> bool {
+        self.links.as_ref().is_some_and(|links| !range(links.list, row).is_empty())
+    }
+
+    /// Whether a row's span ran in a function.
+    pub(crate) fn has_function(&self, row: usize) -> bool {
+        self.functions.get(row).is_some_and(|function| !function.is_empty())
+    }
+
+    /// The attributes of the first `exception` event of a row's span.
+    pub(crate) fn exception(&self, row: usize) -> Option<Parsed> {
+        let events = self.events.as_ref()?;
+        let at = range(events.list, row).find(|at| events.names.value(*at) == "exception")?;
+        Some(Parsed::attributes(events.attributes.value(at)))
+    }
+
+    /// Shows the span of a row to `look`.
+    pub fn with<T>(&self, row: usize, look: impl FnOnce(&Span<'_>) -> T) -> T {
+        let attributes = RowAttributes { attached: &self.attached, row };
+        let resource = ResourceAttributes { attached: &self.attached, row };
+        let range = self.links.as_ref().map_or(0..0, |links| range(links.list, row));
+        let texts: Vec<Parsed> = match &self.links {
+            Some(links) => range.clone().map(|at| Parsed::attributes(links.attributes.value(at))).collect(),
+            None => Vec::new(),
+        };
+        let links: Vec<Link<'_>> = match &self.links {
+            Some(links) => range
+                .zip(&texts)
+                .map(|(at, attributes)| Link {
+                    trace_id: id(links.trace_ids, at).map(TraceId),
+                    span_id: id(links.span_ids, at).map(SpanId),
+                    attributes,
+                })
+                .collect(),
+            None => Vec::new(),
+        };
+        let start_ns = self.starts.values().get(row).copied().unwrap_or_default();
+        look(&Span {
+            trace_id: TraceId(id(self.trace_ids, row).unwrap_or_default()),
+            span_id: SpanId(id(self.span_ids, row).unwrap_or_default()),
+            parent: id(self.parents, row).map(SpanId),
+            name: self.names.or_empty(row),
+            kind: SpanKind::from_name(self.kinds.or_empty(row)),
+            is_error: self.statuses.get(row) == Some("ERROR"),
+            start_ns,
+            end_ns: start_ns.saturating_add(self.durations.values().get(row).copied().unwrap_or_default()),
+            service: self.services.or_empty(row),
+            function: self.functions.get(row).filter(|f| !f.is_empty()),
+            attributes: &attributes,
+            resource: &resource,
+            links: &links,
+        })
+    }
+}
+
+/// The account and the region in which a span ran: from its attributes, its resource, or its function's ARN.
+pub fn place<'s>(span: &Span<'s>) -> (Option<&'s str>, Option<&'s str>) {
+    let of = |key: &str| span.attributes.text(key).or_else(|| span.resource.text(key));
+    let arn = ["aws.lambda.invoked_arn", "cloud.resource_id"].into_iter().find_map(of);
+    // arn:partition:service:region:account:…
+    let mut parts = arn.filter(|arn| arn.starts_with("arn:")).unwrap_or_default().split(':').skip(3);
+    let (region, account) = (parts.next(), parts.next());
+    let known = |text: Option<&'s str>| text.filter(|t| !t.is_empty());
+    (known(of("cloud.account.id").or(account)), known(of("cloud.region").or(region)))
+}

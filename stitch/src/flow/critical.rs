@@ -1,0 +1,186 @@
+//! The path that took the time.
+//!
+//! Walked backwards from the span that ended last. Within a span: the last child or awaited
+//! callee that ended before is what the span waited for; between those, the span ran itself.
+//! From the beginning of a span: to its parent, or to whoever sent what it received; the time
+//! between the end of sending and the beginning of receiving is a wait.
+
+use std::cmp::Reverse;
+
+use ahash::{HashMap, HashMapExt};
+use hopline_model::{SpanId, TraceId};
+
+use super::Edge;
+use super::trace::Trace;
+use super::walk::Story;
+
+/// A child whose clock says that it outlived its parent by no more than this is taken to have ended with it.
+const SKEW_NS: i64 = 10_000_000;
+
+/// A piece of the critical path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The trace of the span that ran, or that was waited for.
+    pub trace_id: TraceId,
+    /// The span that ran; of a wait, the span that then received.
+    pub span_id: SpanId,
+    /// Nanoseconds since 1970.
+    pub start_ns: i64,
+    /// Nanoseconds since 1970.
+    pub end_ns: i64,
+    /// Whether a message was waiting, or nothing is known of what happened.
+    pub is_wait: bool,
+}
+
+/// The path to the end of the last span of these traces.
+pub(super) fn path(story: &Story, traces: &[&Trace], edges: &[Edge]) -> Vec<Step> {
+    let mut plan = Plan::new(story, traces, edges);
+    let last = plan
+        .places
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.is_told)
+        .max_by_key(|(index, p)| (p.end_ns, Reverse(p.start_ns), Reverse(*index)));
+    let Some((last, at_ns)) = last.map(|(index, place)| (index, place.end_ns)) else { return Vec::new() };
+    plan.walk(last, at_ns)
+}
+
+/// All spans, and how time passes between them.
+#[derive(Default)]
+struct Plan {
+    places: Vec<Place>,
+}
+
+struct Place {
+    trace_id: TraceId,
+    span_id: SpanId,
+    start_ns: i64,
+    end_ns: i64,
+    /// Whether it is of this story.
+    is_told: bool,
+    parent: Option<usize>,
+    /// The last of those that sent what it received, if it has no parent.
+    cause: Option<usize>,
+    /// What it waited for: when that ended, and what it is. The last to end comes last.
+    awaited: Vec<(i64, usize)>,
+    was_entered: bool,
+    was_left: bool,
+}
+
+impl Plan {
+    fn new(story: &Story, traces: &[&Trace], edges: &[Edge]) -> Plan {
+        let mut plan = Plan::default();
+        let mut by_span: HashMap<(TraceId, SpanId), usize> = HashMap::new();
+        for trace in traces {
+            let first = plan.places.len();
+            for (index, node) in trace.nodes.iter().enumerate() {
+                by_span.entry((trace.id, node.span.span_id)).or_insert(plan.places.len());
+                plan.places.push(Place {
+                    trace_id: trace.id,
+                    span_id: node.span.span_id,
+                    start_ns: node.span.start_ns,
+                    end_ns: node.span.end_ns.max(node.span.start_ns),
+                    is_told: story.holds(trace, index),
+                    parent: node.parent.map(|parent| first + parent),
+                    cause: None,
+                    awaited: Vec::new(),
+                    was_entered: false,
+                    was_left: false,
+                });
+            }
+        }
+        for child in 0..plan.places.len() {
+            if let Some(parent) = plan.get(child).and_then(|p| p.parent) {
+                plan.wait_for(parent, child);
+            }
+        }
+        for edge in edges {
+            let from = by_span.get(&(edge.from.trace_id, edge.from.span_id));
+            let to = by_span.get(&(edge.to.trace_id, edge.to.root_span_id));
+            let (Some(from), Some(to)) = (from.copied(), to.copied()) else { continue };
+            if from != to && plan.get(to).is_some_and(|p| p.parent.is_none()) {
+                plan.link(from, to, edge.is_synchronous);
+            }
+        }
+        for place in &mut plan.places {
+            place.awaited.sort_unstable();
+        }
+        plan
+    }
+
+    fn get(&self, index: usize) -> Option<&Place> {
+        self.places.get(index)
+    }
+
+    fn wait_for(&mut self, waiting: usize, awaited: usize) {
+        let Some(end_ns) = self.get(awaited).map(|p| p.end_ns) else { return };
+        if let Some(place) = self.places.get_mut(waiting) {
+            let is_late = end_ns > place.end_ns && end_ns.saturating_sub(place.end_ns) <= SKEW_NS;
+            place.awaited.push((if is_late { place.end_ns } else { end_ns }, awaited));
+        }
+    }
+
+    fn link(&mut self, from: usize, to: usize, is_synchronous: bool) {
+        if is_synchronous {
+            self.wait_for(from, to);
+        }
+        let rank = |index: usize| self.get(index).map(|p| (p.end_ns, p.start_ns, p.trace_id, p.span_id));
+        let other = self.get(to).and_then(|p| p.cause);
+        if other.is_none_or(|other| rank(from) > rank(other))
+            && let Some(place) = self.places.get_mut(to)
+        {
+            place.cause = Some(from);
+        }
+    }
+
+    /// Walks back from a span at a time.
+    fn walk(&mut self, mut at: usize, mut now: i64) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
+        while let Some(place) = self.places.get_mut(at).filter(|place| !place.was_left) {
+            place.was_entered = true;
+            if let Some((ended, awaited)) = self.next_awaited(at, now) {
+                self.step(&mut steps, at, (ended, now), false);
+                (at, now) = (awaited, ended);
+                continue;
+            }
+            let Some(place) = self.places.get_mut(at) else { break };
+            place.was_left = true;
+            let (start_ns, before) = (place.start_ns, place.parent.or(place.cause));
+            self.step(&mut steps, at, (start_ns, now), false);
+            now = now.min(start_ns);
+            let Some((before, end_ns)) = before.and_then(|before| Some((before, self.get(before)?.end_ns))) else {
+                break;
+            };
+            if end_ns < now {
+                self.step(&mut steps, at, (end_ns, now), true);
+                now = end_ns;
+            }
+            at = before;
+        }
+        steps.reverse();
+        steps
+    }
+
+    /// What the span waited for last before `now`, and until when. Time only goes back, so the rest is never looked at again.
+    fn next_awaited(&mut self, at: usize, now: i64) -> Option<(i64, usize)> {
+        loop {
+            let place = self.places.get_mut(at)?;
+            let (ended, awaited) = place.awaited.pop()?;
+            let is_within = ended <= now && ended > place.start_ns;
+            if is_within && self.get(awaited).is_some_and(|p| !p.was_entered && p.start_ns <= ended) {
+                return Some((ended, awaited));
+            }
+        }
+    }
+
+    fn step(&self, steps: &mut Vec<Step>, at: usize, (start_ns, end_ns): (i64, i64), is_wait: bool) {
+        let Some(place) = self.get(at).filter(|_| start_ns < end_ns) else { return };
+        let (trace_id, span_id) = (place.trace_id, place.span_id);
+        match steps.last_mut() {
+            Some(later) if later.span_id == span_id && later.trace_id == trace_id && later.is_wait == is_wait => {
+                later.start_ns = start_ns;
+            }
+            _ => steps.push(Step { trace_id, span_id, start_ns, end_ns, is_wait }),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The edges of a story, each hop once, as they are told.
+
+use std::collections::BTreeMap;
+
+use ahash::{HashMap, HashSet};
+use hopline_model::{SpanId, TraceId};
+
+use super::matching::{Match, Matcher, Proof, Sender};
+use super::ranges;
+use super::store::Store;
+use super::trace::{NESTED_MAX, Trace};
+use super::walk::Story;
+use super::{Certainty, Edge, End};
+use crate::hops::{Hop, HopKey};
+use crate::key::{Direction, Kind};
+use crate::span::SpanKind;
+
+/// Of the senders of other stories, no more than this are told for one trace.
+const FOREIGN_MAX: usize = 100;
+
+/// Clocks of caller and callee may differ by so much that the callee seems to outlive the call.
+const CALL_SKEW_NS: i64 = 10_000_000;
+
+/// An edge before it is told.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) from: Source<'a>,
+    pub(super) trace: &'a Trace,
+    pub(super) to: usize,
+    pub(super) proof: Proof,
+    /// Keys of the receiving span that show it.
+    pub(super) keys: Vec<usize>,
+    pub(super) certainty: Certainty,
+    pub(super) candidates: u32,
+}
+
+/// Who sent.
+#[derive(Debug)]
+pub(super) enum Source<'a> {
+    /// A span of the story.
+    Here(&'a Trace, usize),
+    /// A span of another story, as far as it is known.
+    Elsewhere(Option<(&'a Trace, usize)>, Sender),
+}
+
+impl<'a> Draft<'a> {
+    /// The sending span, if it is known.
+    pub(super) fn sending(&self) -> Option<(&'a Trace, usize)> {
+        match &self.from {
+            Source::Here(trace, node) => Some((trace, *node)),
+            Source::Elsewhere(known, _) => *known,
+        }
+    }
+
+    /// Which span sent.
+    pub(super) fn sender(&self) -> (TraceId, SpanId) {
+        match &self.from {
+            Source::Here(trace, node) => (trace.id, trace.node(*node).map_or_else(SpanId::default, |n| n.span.span_id)),
+            Source::Elsewhere(_, sender) => (sender.trace_id, sender.span_id),
+        }
+    }
+
+    /// The keys that show it.
+    pub(super) fn hop_keys(&self) -> impl Iterator<Item = &'a HopKey> + '_ {
+        let keys = self.trace.node(self.to).map_or(&[][..], |node| node.span.keys.as_slice());
+        self.keys.iter().filter_map(move |key| keys.get(*key))
+    }
+
+    /// Whether the sending span says that it sends a message.
+    pub(super) fn is_from_producer(&self) -> bool {
+        self.sending().and_then(|(t, n)| t.node(n)).is_some_and(|n| n.span.kind == SpanKind::Producer)
+    }
+
+    /// Whether an identity shows it, by which it can be told from others between the same spans.
+    fn has_identity(&self) -> bool {
+        self.hop_keys().any(|k| k.key.kind.is_identity())
+    }
+}
+
+/// All edges into the traces of the story, each hop once.
+pub(super) fn drafts<'a>(store: &'a Store, matcher: &Matcher, story: &Story, traces: &[&'a Trace]) -> Vec<Draft<'a>> {
+    let mut groups: BTreeMap<(TraceId, usize, TraceId, usize), Vec<Draft<'a>>> = BTreeMap::new();
+    let mut drafts = Vec::new();
+    let mut add = |draft: Draft<'a>| match draft.from {
+        Source::Here(from, node) => {
+            let place = (from.id, from.unit(node), draft.trace.id, draft.trace.unit(draft.to));
+            groups.entry(place).or_default().push(draft);
+        }
+        Source::Elsewhere(..) => drafts.push(draft),
+    };
+    for trace in traces.iter().copied() {
+        for (caller, callee) in trace.calls().filter(|(_, callee)| story.holds(trace, *callee)) {
+            add(Draft {
+                from: Source::Here(trace, caller),
+                trace,
+                to: callee,
+                proof: Proof::Parent,
+                keys: Vec::new(),
+                certainty: Certainty::Exact,
+                candidates: 1,
+            });
+        }
+        let mut foreign_count = 0;
+        for m in matcher.all(store, trace).matches.iter().filter(|m| story.holds(trace, m.to)) {
+            let draft = draft(store, story, trace, m);
+            foreign_count += usize::from(matches!(draft.from, Source::Elsewhere(..)));
+            if matches!(draft.from, Source::Here(..)) || foreign_count <= FOREIGN_MAX {
+                add(draft);
+            }
+        }
+    }
+    for (trace, m) in ranges::matches(traces) {
+        if !story.holds(trace, m.to) {
+            continue;
+        }
+        add(draft(store, story, trace, &m));
+    }
+    drafts.extend(groups.into_values().flat_map(merge));
+    drafts
+}
+
+fn draft<'a>(store: &'a Store, story: &Story, trace: &'a Trace, m: &Match) -> Draft<'a> {
+    let sending = store.loaded(m.from.trace_id).and_then(|from| Some((from, from.find(m.from.span_id)?)));
+    // The span that stands for the send may be another than the one that was found before its trace was read.
+    let hashes = m.keys.iter().filter_map(|key| Some(trace.node(m.to)?.span.keys.get(*key)?.key.hash()));
+    let sending =
+        hashes.take(1).fold(sending, |sending, hash| sending.map(|(from, node)| (from, from.sender_for(hash, node))));
+    let from = match sending {
+        Some((from, node)) if story.traces.contains_key(&from.id) && story.holds(from, node) => {
+            Source::Here(from, node)
+        }
+        _ => Source::Elsewhere(sending, m.from.clone()),
+    };
+    let Match { to, proof, keys, certainty, candidates, .. } = m.clone();
+    Draft { from, trace, to, proof, keys, certainty, candidates }
+}
+
+/// Makes one of edges between two units that tell of one hop: those between the same two spans, and those that no key
+/// tells apart from one with a key between spans above or below.
+fn merge(mut group: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
+    group.sort_by_key(|d| (d.sender(), d.to, d.proof));
+    group.dedup_by(|next, kept| {
+        let same = next.sender() == kept.sender() && next.to == kept.to;
+        if same {
+            kept.keys.append(&mut next.keys);
+            kept.keys.sort_unstable();
+            kept.keys.dedup();
+            kept.absorb(next);
+        }
+        same
+    });
+    let (mut keyed, others): (Vec<_>, Vec<_>) = group.into_iter().partition(Draft::has_identity);
+    let mut by_receiver: HashMap<usize, Vec<usize>> = HashMap::default();
+    for (index, draft) in keyed.iter().enumerate() {
+        by_receiver.entry(draft.to).or_default().push(index);
+    }
+    let mut kept: Vec<Draft<'_>> = Vec::new();
+    for other in others {
+        let above = other.trace.in_unit_above(other.to).take(NESTED_MAX).find_map(|at| by_receiver.get(&at));
+        let near: Vec<usize> = match above {
+            Some(near) => near.clone(),
+            None => (0..keyed.len()).collect(),
+        };
+        let same: Vec<usize> =
+            near.into_iter().filter(|at| keyed.get(*at).is_some_and(|k| k.is_same_hop(&other))).collect();
+        for at in &same {
+            if let Some(keyed) = keyed.get_mut(*at) {
+                keyed.absorb(&other);
+            }
+        }
+        if same.is_empty() {
+            kept.push(other);
+        }
+    }
+    // Of what is left, a link or a root of X-Ray may say again what the parent said.
+    let parents: Vec<(Option<(&Trace, usize)>, usize)> =
+        kept.iter().filter(|d| d.proof == Proof::Parent).map(|d| (d.sending(), d.to)).collect();
+    kept.retain(|d| {
+        let repeats = |(from, to): &(Option<(&Trace, usize)>, usize)| match (from, d.sending()) {
+            (Some((trace, from)), Some((_, other))) => {
+                trace.are_related(*from, other) && d.trace.are_related(*to, d.to)
+            }
+            _ => false,
+        };
+        d.proof == Proof::Parent || !parents.iter().any(repeats)
+    });
+    keyed.append(&mut kept);
+    keyed
+}
+
+impl Draft<'_> {
+    fn absorb(&mut self, other: &Draft<'_>) {
+        self.proof = self.proof.min(other.proof);
+        self.certainty = self.certainty.min(other.certainty);
+        self.candidates = self.candidates.min(other.candidates);
+    }
+
+    fn is_same_hop(&self, other: &Draft<'_>) -> bool {
+        match (self.sending(), other.sending()) {
+            (Some((trace, own)), Some((_, from))) => {
+                trace.are_related(own, from) && self.trace.are_related(self.to, other.to)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The edge, except for what its siblings tell of it.
+pub(super) fn edge(draft: &Draft<'_>) -> Option<Edge> {
+    let to = end(draft.trace, draft.to)?;
+    let sending = draft.sending();
+    let from = match (&draft.from, sending) {
+        (_, Some((trace, node))) => end(trace, node)?,
+        (Source::Elsewhere(_, sender), None) => end_of(sender),
+        (Source::Here(..), None) => return None,
+    };
+    let shown = draft.hop_keys().filter(|k| k.key.kind.is_identity()).min_by_key(|k| (k.key.kind, &k.key.id));
+    let receiver = draft.trace.node(draft.to)?;
+    let (hop, destination) = hop(draft, shown);
+    let sender = sending.and_then(|(trace, node)| trace.node(node));
+    let is_call = sender.is_some_and(|n| n.span.kind == SpanKind::Client) && receiver.span.kind == SpanKind::Server;
+    let skew = if is_call { CALL_SKEW_NS } else { 0 };
+    let is_synchronous = from.start_ns <= to.start_ns.saturating_add(skew)
+        && to.start_ns < from.end_ns
+        && to.end_ns <= from.end_ns.saturating_add(skew);
+    let waiting_since = if is_synchronous { from.start_ns } else { from.end_ns };
+    Some(Edge {
+        hop,
+        rule: match (draft.proof, shown) {
+            (Proof::Key(_), Some(shown)) => shown.rule,
+            (proof, _) => proof.name(),
+        },
+        certainty: draft.certainty,
+        key: shown.map(|k| k.key.to_string()),
+        destination,
+        wait_ns: to.start_ns.saturating_sub(waiting_since).max(0),
+        from,
+        to,
+        is_synchronous,
+        attempt: 1,
+        is_retry: false,
+        is_fan_out: false,
+        is_dead_letter: false,
+        candidates: draft.candidates,
+    })
+}
+
+/// What the hop is called and where it goes through: by the key that shows it, else by what the two sides say.
+fn hop(draft: &Draft<'_>, shown: Option<&HopKey>) -> (Hop, Option<String>) {
+    let received: Vec<&HopKey> = keys_of(draft.trace, draft.to, Direction::In);
+    let sent: Vec<&HopKey> = draft.sending().map(|(t, n)| keys_of(t, n, Direction::Out)).unwrap_or_default();
+    let same = |k: &&&HopKey| shown.is_none_or(|shown| k.hop == shown.hop);
+    let told = shown.or_else(|| received.first().copied()).or_else(|| sent.first().copied());
+    let destination = shown.and_then(|k| k.destination.clone());
+    let destination = destination
+        .or_else(|| received.iter().filter(same).find_map(|k| k.destination.clone()))
+        .or_else(|| sent.iter().filter(same).find_map(|k| k.destination.clone()));
+    let by_proof = match draft.proof {
+        Proof::Parent if draft.is_from_producer() => "message",
+        Proof::Parent => "call",
+        Proof::Xray => "xray",
+        _ => "link",
+    };
+    (told.map_or(by_proof, |k| k.hop), destination)
+}
+
+/// Keys that say what a span sent or received. The id of an invocation says it of each, however it was caused.
+fn keys_of(trace: &Trace, node: usize, direction: Direction) -> Vec<&HopKey> {
+    let keys = trace.node(node).map_or(&[][..], |n| n.span.keys.as_slice());
+    let tells = |k: &&HopKey| match k.key.kind {
+        Kind::Link | Kind::Xray | Kind::LambdaOutcome => false,
+        Kind::Lambda => direction == Direction::Out,
+        _ => k.direction == direction,
+    };
+    let mut keys: Vec<&HopKey> = keys.iter().filter(|k| k.direction == direction).filter(tells).collect();
+    keys.sort_by_key(|k| !k.key.kind.is_identity());
+    keys
+}
+
+/// The end of an edge at a span.
+pub(super) fn end(trace: &Trace, index: usize) -> Option<End> {
+    let span = &trace.node(index)?.span;
+    Some(End {
+        trace_id: trace.id,
+        span_id: span.span_id,
+        root_span_id: trace.node(trace.unit(index))?.span.span_id,
+        service: span.service.clone(),
+        function: span.function.clone(),
+        invocation_id: trace.invocation_of(index).map(str::to_owned),
+        start_ns: span.start_ns,
+        end_ns: span.end_ns,
+    })
+}
+
+/// The end at a span of a trace that was not read: what its row says.
+fn end_of(sender: &Sender) -> End {
+    End {
+        trace_id: sender.trace_id,
+        span_id: sender.span_id,
+        root_span_id: sender.span_id,
+        service: String::new(),
+        function: None,
+        invocation_id: sender.invocation_id.clone(),
+        start_ns: sender.start_ns,
+        end_ns: sender.end_ns,
+    }
+}
+
+/// Spans, by trace and place in it.
+type Spans = HashSet<(TraceId, usize)>;
+
+/// Sending and receiving spans of edges that no identity tells apart, by which all that they sent or received is explained.
+pub(super) fn explained(drafts: &[Draft<'_>]) -> (Spans, Spans) {
+    let is_range = |d: &&Draft<'_>| d.hop_keys().any(|k| k.key.kind == Kind::KinesisRange);
+    let plain = || drafts.iter().filter(|d| !d.has_identity() || is_range(d));
+    let from = plain().filter_map(|d| d.sending()).map(|(trace, node)| (trace.id, node)).collect();
+    (from, plain().map(|d| (d.trace.id, d.to)).collect())
+}

@@ -1,0 +1,381 @@
+//! Who caused what a trace received: the edges into one trace, before anything is said of
+//! whether they belong to the story.
+//!
+//! In the order of trust: span links and keys that both sides have (here), the X-Ray root
+//! (`xray`), time and destination (`inferred`). Parents within the trace are no matter of
+//! matching; `report` adds them.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ahash::{HashMap, HashSet};
+use hopline_model::{SpanId, TraceId};
+
+use super::batch::Guard;
+use super::store::{Look, Store};
+use super::trace::{Trace, Use};
+use super::{Certainty, FlowSpan, KeyRow, inferred, item, xray};
+use crate::hops::HopKey;
+use crate::key::{Kind, Scope};
+
+/// How much later than the receiver's end a sender may begin by its own clock. Clocks of functions agree within
+/// milliseconds; an identity that both know is proof enough for what a badly set one shows.
+pub(super) const SKEW_NS: i64 = 10_000_000_000;
+
+/// Of one key, or of the links of one trace, no more foreign traces than this are read just to find out who sent.
+pub(super) const READS_MAX: usize = 12;
+
+/// A sender, as far as it is known before its trace is read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sender {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) start_ns: i64,
+    pub(super) end_ns: i64,
+    pub(super) invocation_id: Option<String>,
+}
+
+impl Sender {
+    fn of_row(row: &KeyRow) -> Option<Sender> {
+        Some(Sender {
+            trace_id: row.trace_id?,
+            span_id: row.span_id?,
+            start_ns: row.start_ns,
+            end_ns: row.end_ns,
+            invocation_id: row.invocation_id.clone(),
+        })
+    }
+}
+
+/// What proves an edge, the most trusted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Proof {
+    Parent,
+    Link,
+    /// A key, by this rule.
+    Key(&'static str),
+    Xray,
+    Inferred,
+}
+
+impl Proof {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Proof::Parent => "parent",
+            Proof::Link => "link",
+            Proof::Key(rule) => rule,
+            Proof::Xray => "xray",
+            Proof::Inferred => "inferred",
+        }
+    }
+}
+
+/// An edge into a trace.
+#[derive(Debug, Clone)]
+pub(super) struct Match {
+    pub(super) from: Sender,
+    /// The span that received.
+    pub(super) to: usize,
+    pub(super) proof: Proof,
+    /// Which keys of the receiving span show it.
+    pub(super) keys: Vec<usize>,
+    pub(super) certainty: Certainty,
+    pub(super) candidates: u32,
+}
+
+/// All edges into a trace.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// By sender.
+    pub(super) matches: Vec<Match>,
+    /// Links to traces that were not read, because there are too many.
+    pub(super) unread: BTreeSet<(usize, TraceId)>,
+    /// Receivers of X-Ray roots that too many invocations share, and how many.
+    pub(super) xray_cuts: Vec<(usize, usize)>,
+    /// What came into each unit; only of [`Matcher::all`].
+    pub(super) guard: Guard,
+    /// Whether nothing is yet to be read.
+    pub(super) is_complete: bool,
+}
+
+impl Incoming {
+    /// The edges from one trace.
+    pub(super) fn from(&self, trace: TraceId) -> impl Iterator<Item = &Match> {
+        let begin = self.matches.partition_point(|m| m.from.trace_id < trace);
+        self.matches.iter().skip(begin).take_while(move |m| m.from.trace_id == trace)
+    }
+}
+
+/// Finds edges, and remembers what can no longer change.
+#[derive(Debug, Default)]
+pub(super) struct Matcher {
+    exact: RefCell<HashMap<TraceId, Arc<Incoming>>>,
+    all: RefCell<HashMap<TraceId, Arc<Incoming>>>,
+}
+
+impl Matcher {
+    /// The edges into `trace` that an identity proves.
+    pub(super) fn exact(&self, store: &Store, trace: &Trace) -> Arc<Incoming> {
+        remembered(&self.exact, trace.id, || exact(store, trace))
+    }
+
+    /// All edges into `trace`.
+    pub(super) fn all(&self, store: &Store, trace: &Trace) -> Arc<Incoming> {
+        remembered(&self.all, trace.id, || {
+            let known = self.exact(store, trace);
+            let mut incoming = Incoming {
+                matches: known.matches.clone(),
+                unread: known.unread.clone(),
+                xray_cuts: known.xray_cuts.clone(),
+                is_complete: known.is_complete,
+                guard: Guard::default(),
+            };
+            // What is exact must be known before anything is inferred.
+            if known.is_complete {
+                let found = inferred::senders(store, self, trace, &known);
+                incoming.is_complete = found.is_some();
+                incoming.matches.extend(found.into_iter().flatten());
+                tidy(&mut incoming.matches);
+            }
+            incoming.guard = Guard::new(trace, &incoming);
+            incoming
+        })
+    }
+}
+
+fn remembered(
+    cache: &RefCell<HashMap<TraceId, Arc<Incoming>>>,
+    trace: TraceId,
+    find: impl FnOnce() -> Incoming,
+) -> Arc<Incoming> {
+    if let Some(known) = cache.borrow().get(&trace) {
+        return Arc::clone(known);
+    }
+    let found = Arc::new(find());
+    if found.is_complete {
+        cache.borrow_mut().insert(trace, Arc::clone(&found));
+    }
+    found
+}
+
+fn exact(store: &Store, trace: &Trace) -> Incoming {
+    let mut incoming = Incoming { is_complete: true, ..Incoming::default() };
+    let dangling = by_links(store, trace, &mut incoming);
+    for usage in &trace.ins {
+        let Some(hop_key) = trace.key_of(usage) else { continue };
+        let found = match hop_key.key.kind {
+            Kind::KinesisRange => continue,
+            Kind::DynamoItem => item::sender(store, trace, usage, hop_key),
+            kind if kind.is_identity() => by_key(store, trace, usage, hop_key),
+            _ => continue,
+        };
+        incoming.is_complete &= found.is_some();
+        incoming.matches.extend(found.flatten());
+    }
+    tidy(&mut incoming.matches);
+    by_trace(store, trace, &mut incoming);
+    xray::add(store, trace, &dangling, &mut incoming);
+    tidy(&mut incoming.matches);
+    incoming
+}
+
+/// Sorts edges, and makes one of those between the same two spans.
+fn tidy(matches: &mut Vec<Match>) {
+    matches.sort_by(|a, b| {
+        (&a.from, a.to, a.proof, a.candidates, &a.keys).cmp(&(&b.from, b.to, b.proof, b.candidates, &b.keys))
+    });
+    matches.dedup_by(|next, kept| {
+        let same = (next.from.trace_id, next.from.span_id, next.to) == (kept.from.trace_id, kept.from.span_id, kept.to);
+        if same {
+            kept.keys.append(&mut next.keys);
+            kept.keys.sort_unstable();
+            kept.keys.dedup();
+            kept.certainty = kept.certainty.min(next.certainty);
+            kept.candidates = kept.candidates.min(next.candidates);
+        }
+        same
+    });
+}
+
+/// Adds the edges that links show, and gives the links that name no stored span.
+fn by_links(store: &Store, trace: &Trace, incoming: &mut Incoming) -> Vec<(usize, TraceId, SpanId)> {
+    let mut dangling = Vec::new();
+    let mut foreign = HashSet::default();
+    let reads_max = READS_MAX.max(store.limits.batch_traces_max.saturating_add(1));
+    for (to, node) in trace.nodes.iter().enumerate() {
+        for (id, span_id) in &node.span.links {
+            if id.is_zero() || span_id.is_zero() {
+                continue;
+            }
+            let linked = if *id == trace.id {
+                Some(trace)
+            } else if foreign.contains(id) || foreign.len() < reads_max || store.loaded(*id).is_some() {
+                foreign.insert(*id);
+                match store.trace(*id) {
+                    Look::Here(linked) => Some(linked),
+                    Look::Missing => None,
+                    Look::Pending => {
+                        incoming.is_complete = false;
+                        continue;
+                    }
+                }
+            } else {
+                incoming.unread.insert((to, *id));
+                continue;
+            };
+            let Some((linked, from)) = linked.and_then(|linked| Some((linked, linked.find(*span_id)?))) else {
+                dangling.push((to, *id, *span_id));
+                continue;
+            };
+            let is_below = linked.id == trace.id && trace.is_above(to, from);
+            let sender = sender(linked, from).filter(|s| !is_below && s.start_ns <= later(node.span.end_ns, SKEW_NS));
+            incoming.matches.extend(sender.map(|from| Match {
+                from,
+                to,
+                proof: Proof::Link,
+                keys: Vec::new(),
+                certainty: Certainty::Exact,
+                candidates: 1,
+            }));
+        }
+    }
+    dangling
+}
+
+/// Adds the edges from those who knew which trace they would set off: ids of steps of a workflow follow from its run. Whatever
+/// stands topmost there and has no other sender is theirs.
+fn by_trace(store: &Store, trace: &Trace, incoming: &mut Incoming) {
+    let Some(rows) = store.linked(trace.id) else {
+        incoming.is_complete = false;
+        return;
+    };
+    let rows = rows.iter().filter(|row| row.kind == Kind::Link && row.trace_id != Some(trace.id));
+    let senders: Vec<Sender> = rows.filter_map(Sender::of_row).collect();
+    if senders.is_empty() {
+        return;
+    }
+    let caused: HashSet<usize> = incoming.matches.iter().map(|m| trace.unit(m.to)).collect();
+    for (to, node) in trace.nodes.iter().enumerate() {
+        if node.top != to || caused.contains(&to) || !node.span.kind.is_in() {
+            continue;
+        }
+        let before: Vec<&Sender> = senders.iter().filter(|s| s.start_ns <= later(node.span.end_ns, SKEW_NS)).collect();
+        let from = nearest(&before, node.span.start_ns);
+        let certainty = Certainty::Exact;
+        incoming.matches.extend(from.map(|from| Match {
+            from: from.clone(),
+            to,
+            proof: Proof::Link,
+            keys: Vec::new(),
+            certainty,
+            candidates: 1,
+        }));
+    }
+    tidy(&mut incoming.matches);
+}
+
+/// The edge that a key proves; nothing as long as rows are missing.
+fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option<Option<Match>> {
+    let (outs, _) = store.both_rows(usage.hash)?;
+    let kind = hop_key.key.kind;
+    let Some(receiver) = trace.node(usage.node).map(|node| &node.span) else { return Some(None) };
+    let candidates = senders(store, trace, usage, kind, outs)?;
+    let in_time = |s: &&Sender| {
+        s.start_ns <= later(receiver.end_ns, SKEW_NS) && receiver.start_ns.saturating_sub(s.end_ns) <= kind.window()
+    };
+    let candidates: Vec<&Sender> = candidates.iter().filter(in_time).collect();
+    let traces: BTreeSet<TraceId> = candidates.iter().map(|s| s.trace_id).collect();
+    // An identity that is unique in the world may be handed on: then the last who had it is the sender. One that is
+    // unique only in an account that nobody named may be another.
+    let is_sure = traces.len() < 2 || kind.scope() == Scope::World;
+    let Some(from) = nearest(&candidates, receiver.start_ns) else { return Some(None) };
+    Some(Some(Match {
+        from: from.clone(),
+        to: usage.node,
+        proof: Proof::Key(hop_key.rule),
+        keys: vec![usage.key],
+        certainty: if is_sure { Certainty::Exact } else { Certainty::Inferred },
+        candidates: if is_sure { 1 } else { u32::try_from(traces.len()).unwrap_or(u32::MAX) },
+    }))
+}
+
+/// Who may have sent what `usage` received, by the rows of the key; nothing as long as traces are missing.
+pub(super) fn senders(store: &Store, trace: &Trace, usage: &Use, kind: Kind, rows: &[KeyRow]) -> Option<Vec<Sender>> {
+    let mut first_rows: Vec<(TraceId, &KeyRow)> =
+        rows.iter().filter(|row| row.kind == kind).filter_map(|row| Some((row.trace_id?, row))).collect();
+    first_rows.sort_by_key(|(id, _)| *id);
+    first_rows.dedup_by_key(|(id, _)| *id);
+    // Which account a sender belongs to, and how often it wrote an item, stands in its spans only.
+    let fewest = if kind == Kind::DynamoItem { 1 } else { 2 };
+    let must_read = kind.scope() == Scope::Account && (fewest..=READS_MAX).contains(&first_rows.len());
+    let mut found = Vec::new();
+    let mut is_complete = true;
+    for (id, row) in first_rows {
+        let foreign = if id == trace.id {
+            None
+        } else if must_read {
+            match store.trace(id) {
+                Look::Here(foreign) => Some(foreign),
+                Look::Missing => continue,
+                Look::Pending => {
+                    is_complete = false;
+                    continue;
+                }
+            }
+        } else {
+            store.loaded(id)
+        };
+        match foreign {
+            None if id == trace.id => found.extend(own_senders(trace, usage)),
+            None => found.extend(Sender::of_row(row)),
+            Some(foreign) => found.extend(foreign.senders_of(usage.hash).iter().filter_map(|from| {
+                let is_reachable =
+                    kind.scope() == Scope::World || agree(&foreign.node(*from)?.span, &trace.node(usage.node)?.span);
+                sender(foreign, *from).filter(|_| is_reachable)
+            })),
+        }
+    }
+    is_complete.then_some(found)
+}
+
+/// Senders in the receiver's own trace: not what it set off itself.
+fn own_senders(trace: &Trace, usage: &Use) -> Vec<Sender> {
+    let may_send = |from: &usize| {
+        let is_effect = trace.is_above(usage.node, *from) || trace.unit(usage.node) == trace.unit(*from);
+        let is_before = match (trace.node(*from), trace.node(usage.node)) {
+            (Some(from), Some(to)) => from.span.start_ns < to.span.start_ns,
+            _ => false,
+        };
+        *from != usage.node && !trace.is_above(usage.node, *from) && (!is_effect || is_before)
+    };
+    trace.senders_of(usage.hash).iter().filter(|from| may_send(from)).filter_map(|from| sender(trace, *from)).collect()
+}
+
+/// The last of the senders that began before the receiver; if none did, the first.
+pub(super) fn nearest<'a>(senders: &[&'a Sender], start_ns: i64) -> Option<&'a Sender> {
+    let earlier = senders.iter().filter(|s| s.start_ns <= start_ns).max_by_key(|s| (s.start_ns, s.trace_id, s.span_id));
+    earlier.or_else(|| senders.iter().min()).copied()
+}
+
+/// A span of a trace that was read, as a sender.
+pub(super) fn sender(trace: &Trace, from: usize) -> Option<Sender> {
+    let span = &trace.node(from)?.span;
+    Some(Sender {
+        trace_id: trace.id,
+        span_id: span.span_id,
+        start_ns: span.start_ns,
+        end_ns: span.end_ns,
+        invocation_id: trace.invocation_of(from).map(str::to_owned),
+    })
+}
+
+/// Whether two spans may belong to one account and region: where both name them, they are equal.
+pub(super) fn agree(a: &FlowSpan, b: &FlowSpan) -> bool {
+    let same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+    same(&a.account, &b.account) && same(&a.region, &b.region)
+}
+
+pub(super) fn later(ns: i64, by: i64) -> i64 {
+    ns.saturating_add(by)
+}

@@ -1,0 +1,8 @@
+//! Stories, told from any of their traces.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod batches;
+mod limits;
+mod paths;
+mod properties;
+mod stories;
