@@ -33,7 +33,6 @@ use arrow::record_batch::RecordBatch;
 use hopline_model::{Signal, Table, schema};
 use hopline_proto::value::ToTextError;
 use hopline_proto::wire::{Reader, WireError};
-use hopline_stitch::derive::Deriver;
 
 use self::attributes::Pending;
 use self::common::Common;
@@ -180,25 +179,12 @@ impl Tally {
     }
 }
 
-/// What was derived from rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Derived {
-    /// Keys left out, because a span had too many.
-    pub hop_keys_dropped: u64,
-    /// Texts given as keys that are none.
-    pub hop_keys_refused: u64,
-    /// Batches from which nothing could be derived.
-    pub failures: u64,
-}
-
 /// Reusable builders of the batches of all tables.
 #[derive(Debug)]
 pub struct Decoder {
     spans: Spans,
     logs: Logs,
     metrics: Metrics,
-    deriver: Deriver,
-    derived: Derived,
     // Bytes of the requests since the last `finish`.
     body_bytes: usize,
     received_at: u64,
@@ -213,15 +199,7 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder with nothing in it.
     pub fn new() -> Self {
-        Decoder {
-            spans: Spans::new(),
-            logs: Logs::new(),
-            metrics: Metrics::new(),
-            deriver: Deriver::default(),
-            derived: Derived::default(),
-            body_bytes: 0,
-            received_at: 0,
-        }
+        Decoder { spans: Spans::new(), logs: Logs::new(), metrics: Metrics::new(), body_bytes: 0, received_at: 0 }
     }
 
     /// When what is pushed from now on was received, in nanoseconds since 1970: the time of
@@ -251,8 +229,8 @@ impl Decoder {
             Table::Spans => self.spans.rows(),
             Table::Logs => self.logs.rows(),
             Table::Metrics => self.metrics.rows(),
-            // Made from the others when these are finished.
-            Table::HopKeys | Table::Invocations => 0,
+            // Derived from the others.
+            Table::HopKeys | Table::Invocations | Table::FunctionMinutes => 0,
         }
     }
 
@@ -261,46 +239,14 @@ impl Decoder {
         self.spans.bytes() + self.logs.bytes() + self.metrics.bytes()
     }
 
-    /// The batches of the tables that have rows, and those that are derived from them; the
-    /// decoder is empty afterwards.
+    /// The batches of the tables that have rows; the decoder is empty afterwards.
     pub fn finish(&mut self) -> Vec<(Table, RecordBatch)> {
         self.body_bytes = 0;
         let mut batches = Vec::new();
         finish(&mut self.spans, &mut batches);
         finish(&mut self.logs, &mut batches);
         finish(&mut self.metrics, &mut batches);
-        self.derive(&mut batches);
         batches
-    }
-
-    /// What was derived, and what could not be, since the last time this was asked.
-    pub fn take_derived(&mut self) -> Derived {
-        std::mem::take(&mut self.derived)
-    }
-
-    fn derive(&mut self, batches: &mut Vec<(Table, RecordBatch)>) {
-        let mut all = Vec::new();
-        for (table, batch) in &*batches {
-            let derived = match table {
-                Table::Spans => self.deriver.of_spans(batch),
-                Table::Logs => self.deriver.of_logs(batch),
-                _ => continue,
-            };
-            match derived {
-                Ok(derived) => {
-                    all.extend(derived.hop_keys.map(|keys| (Table::HopKeys, keys)));
-                    all.extend(derived.invocations.map(|facts| (Table::Invocations, facts)));
-                }
-                // The rows themselves are kept: what is derived can be derived again.
-                Err(error) => {
-                    self.derived.failures += 1;
-                    tracing::error!(%table, error = &error as &dyn std::error::Error, "nothing was derived from a batch");
-                }
-            }
-        }
-        self.derived.hop_keys_dropped += self.deriver.take_dropped();
-        self.derived.hop_keys_refused += self.deriver.take_refused();
-        batches.append(&mut all);
     }
 }
 

@@ -11,6 +11,7 @@ mod admit;
 mod body;
 mod commit;
 mod config;
+mod derive;
 mod door;
 mod error;
 mod export;
@@ -94,7 +95,7 @@ pub struct Collector {
 /// a stopped server. Blocks.
 pub fn replay(storage: &Storage, records: Replay, registry: &Registry) -> Result<(), StartError> {
     let metrics = Metrics::new(registry).map_err(StartError::Metrics)?;
-    replay::replay(storage, &metrics, records).map(|_| ()).map_err(StartError::Replay)
+    replay::replay(storage, &metrics, records, true).map(|_| ()).map_err(StartError::Replay)
 }
 
 impl Collector {
@@ -137,6 +138,7 @@ impl Collector {
             health: Arc::clone(&health),
             tail: tail.clone(),
             max_group_bytes: config.max_group_bytes,
+            stitch: config.stitch,
         };
         let committer = Mutex::new(Some(committer.start().map_err(StartError::Thread)?));
         let door = Arc::new(Door::new(config, store, queue, metrics));
@@ -154,7 +156,9 @@ impl Collector {
         E: Into<StoreError> + 'static,
     {
         let door = Arc::clone(&self.door);
-        let work = tokio::task::spawn_blocking(move || replay::replay(door.store.as_ref(), &door.metrics, records));
+        let work = tokio::task::spawn_blocking(move || {
+            replay::replay(door.store.as_ref(), &door.metrics, records, door.config.stitch)
+        });
         let replayed = work.await.map_err(|error| StartError::Replay(error.into()))?;
         replayed.map_err(StartError::Replay)?;
         // Not if it was told to stop meanwhile.

@@ -117,6 +117,7 @@ pub fn of(table: Table) -> SchemaRef {
                 Table::Metrics => metric_fields(),
                 Table::HopKeys => hop_key_fields(),
                 Table::Invocations => invocation_fields(),
+                Table::FunctionMinutes => function_minute_fields(),
             });
             if table.is_signal() {
                 fields.extend(common_fields(table));
@@ -124,13 +125,14 @@ pub fn of(table: Table) -> SchemaRef {
             Arc::new(Schema::new(fields))
         })
     });
-    let [spans, logs, metrics, hop_keys, invocations] = &*SCHEMAS;
+    let [spans, logs, metrics, hop_keys, invocations, function_minutes] = &*SCHEMAS;
     match table {
         Table::Spans => spans.clone(),
         Table::Logs => logs.clone(),
         Table::Metrics => metrics.clone(),
         Table::HopKeys => hop_keys.clone(),
         Table::Invocations => invocations.clone(),
+        Table::FunctionMinutes => function_minutes.clone(),
     }
 }
 
@@ -303,6 +305,46 @@ fn invocation_fields() -> Vec<Field> {
         optional("xray_segment", DataType::FixedSizeBinary(8)),
     ]
 }
+
+/// Derived from `invocations`, by `hopline_stitch::invocation::rollup`. The rows of an hour, and of a day, replace those with
+/// a lower `revision`.
+fn function_minute_fields() -> Vec<Field> {
+    let number = |name: &str| Field::new(name, DataType::Int64, false);
+    let mut fields = vec![
+        time("time"),
+        // minute, hour, day; or changed: invocations of this hour came after its roll-up.
+        dictionary("resolution"),
+        dictionary("function"),
+        dictionary("version"),
+        optional("trigger", dictionary_type()),
+        dictionary("region"),
+        dictionary("start_type"),
+        dictionary("outcome"),
+        number("revision"),
+    ];
+    fields.extend(ROLLUP_NUMBERS.map(number));
+    // `hopline_stitch::invocation::Sketch`, as bytes.
+    fields.push(Field::new("duration", DataType::Binary, false));
+    fields.push(Field::new("init", DataType::Binary, false));
+    fields
+}
+
+/// The columns of `function_minutes` that are numbers. Durations are nanoseconds, sizes are bytes, the cost is in 10⁻¹² of
+/// the price table's currency, `last_start` in nanoseconds since 1970.
+pub const ROLLUP_NUMBERS: [&str; 12] = [
+    "count",
+    "timed_out",
+    "out_of_memory",
+    "reported",
+    "lost",
+    "retries",
+    "costed",
+    "cost_pico",
+    "billed_duration",
+    "memory_used_max",
+    "memory_size_max",
+    "last_start",
+];
 
 /// What every table has beside its own fields.
 fn common_fields(table: Table) -> Vec<Field> {

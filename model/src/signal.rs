@@ -59,15 +59,17 @@ pub enum Table {
     HopKeys,
     /// One row what one source says of an invocation or of an execution environment.
     Invocations,
+    /// One row the invocations of a function in a minute, an hour or a day that have something in common, counted.
+    FunctionMinutes,
 }
 
 impl Table {
     /// How many tables there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// All tables.
     pub const ALL: [Table; Table::COUNT] =
-        [Table::Spans, Table::Logs, Table::Metrics, Table::HopKeys, Table::Invocations];
+        [Table::Spans, Table::Logs, Table::Metrics, Table::HopKeys, Table::Invocations, Table::FunctionMinutes];
 
     /// The tables that hold what was sent, attributes and all. The others are derived from them.
     pub const SIGNALS: [Table; 3] = [Table::Spans, Table::Logs, Table::Metrics];
@@ -80,6 +82,7 @@ impl Table {
             Table::Metrics => "metrics",
             Table::HopKeys => "hop_keys",
             Table::Invocations => "invocations",
+            Table::FunctionMinutes => "function_minutes",
         }
     }
 
@@ -92,7 +95,7 @@ impl Table {
     pub fn time_column(self) -> &'static str {
         match self {
             Table::Spans => "start_time",
-            Table::Logs | Table::Metrics | Table::HopKeys | Table::Invocations => "time",
+            _ => "time",
         }
     }
 
@@ -103,7 +106,7 @@ impl Table {
             Table::Logs => &["tenant", "service", "time"],
             Table::Metrics => &["tenant", "service", "name", "series_id", "time"],
             Table::HopKeys => &["tenant", "key_hash"],
-            Table::Invocations => &["tenant", "function", "time"],
+            Table::Invocations | Table::FunctionMinutes => &["tenant", "function", "time"],
         }
     }
 
@@ -111,7 +114,7 @@ impl Table {
     pub fn id_column(self) -> Option<&'static str> {
         match self {
             Table::Spans | Table::Logs => Some("trace_id"),
-            Table::Metrics => None,
+            Table::Metrics | Table::FunctionMinutes => None,
             Table::HopKeys => Some("key_hash"),
             Table::Invocations => Some("invocation_id"),
         }

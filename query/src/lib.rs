@@ -13,6 +13,7 @@
 //! - [`sql`]: what text is taken as a query, and `/api/v1/sql`;
 //! - [`render`]: answers as JSON, NDJSON, CSV and Arrow IPC;
 //! - [`error`]: errors, and the HTTP status of each;
+//! - `roller`: counts invocations in the background;
 //! - [`api`]: the HTTP API beside SQL; `otlp`: rows given back as OTLP; `openapi`: its description.
 
 pub mod api;
@@ -22,11 +23,13 @@ pub mod functions;
 mod openapi;
 mod otlp;
 pub mod render;
+mod roller;
 pub mod sql;
 mod table;
 
 pub use engine::{Answer, AnswerStream, Config, ConfigError, Engine, Limits, Session};
 pub use error::{Error, ErrorKind};
+pub use roller::Roller;
 pub use sql::params::{Param, Params};
 
 /// Everything under `/api/v1`: SQL and the API, compressed as the client asks.

@@ -8,8 +8,8 @@ use anyhow::{Context as _, anyhow};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hopline_collector::Collector;
-use hopline_query::Engine;
 use hopline_query::api::ApiState;
+use hopline_query::{Engine, Roller};
 use hopline_storage::{Mode, Replay, Storage, SystemClock, is_data_folder};
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -85,10 +85,12 @@ impl App {
         let engine = Engine::new(storage.clone(), config.query.clone(), &registry).context("start the query engine")?;
         let tail = Arc::clone(&collector);
         let tail: hopline_query::api::Tail = Arc::new(move || tail.tail());
+        let roller = Roller::new(engine.clone());
         let _ = shared.query.set(hopline_query::router_with(ApiState { engine, tail: Some(tail), started }));
 
         collector.replay(replay).await.context("start the receivers")?;
         storage.start_background();
+        self.start_roller(roller);
         self.health.set(Phase::Ready);
         let took_ms = started.elapsed().as_millis();
         tracing::info!(replayed = to_replay, took_ms, "ready");
@@ -140,6 +142,15 @@ impl App {
             .boxed()
         });
         Ok(collector)
+    }
+
+    /// Counts invocations in the background. What it has not done when it is stopped, it does after the next start.
+    fn start_roller(&mut self, roller: Roller) {
+        let task = tokio::spawn(roller.run());
+        self.add("roller", move |_| {
+            task.abort();
+            async { Ok(()) }.boxed()
+        });
     }
 
     fn write_server_file(

@@ -20,7 +20,7 @@ use crate::facts::{FactRows, append_id};
 use crate::flow::FlowSpan;
 use crate::hops::{HopKey, HopKeys, Rule, rules};
 use crate::invocation::{Exception, Fact};
-use crate::key::{Direction, Key, Kind};
+use crate::key::{Direction, Key, KeyHash, Kind, hash_parts};
 use crate::span::{Attributes, Span, SpanKind};
 
 /// Layouts that are remembered.
@@ -67,7 +67,7 @@ impl Deriver {
                 let found = keys_by(mask, span);
                 self.dropped += found.dropped as u64;
                 self.refused += found.refused as u64;
-                found.keys.iter().for_each(|key| keys.push(tenant, &Side::of_span(span), key));
+                found.keys.iter().for_each(|key| keys.push(tenant, &Side::of_span(span), key, key.key.hash()));
                 let fact = if of_function { fact_of(&rows, row, span) } else { None };
                 fact.iter().for_each(|fact| facts.push(tenant, span.service, fact));
             });
@@ -85,7 +85,7 @@ impl Deriver {
                 let Some(fact) = Fact::of_log(log) else { return };
                 let tenant = tenants.or_empty(row);
                 let side = Side::of_fact(log.service, &fact);
-                xray_keys(&fact).iter().for_each(|key| keys.push(tenant, &side, key));
+                xray_rows(&fact, &side, |side, key, hash| keys.push(tenant, side, key, hash));
                 facts.push(tenant, log.service, &fact);
             });
         }
@@ -145,18 +145,25 @@ fn fact_of(rows: &SpanRows<'_>, row: usize, span: &Span<'_>) -> Option<Fact> {
     Some(fact.with_exception(&Exception { kind, message, stack }))
 }
 
-/// The keys by which the X-Ray ids in a platform's record lead to the invocation that it is about.
-fn xray_keys(fact: &Fact) -> Vec<HopKey> {
-    let (Some(root), Some(_)) = (fact.xray_root, &fact.invocation_id) else { return Vec::new() };
-    let ids = std::iter::once(root.to_string()).chain(fact.xray_segment.map(|segment| format!("{root}:{segment}")));
-    let key = |id| HopKey {
+/// The rows by which the X-Ray ids in a platform's record lead to the invocation that it is about, and from it to them.
+fn xray_rows(fact: &Fact, side: &Side<'_>, mut row: impl FnMut(&Side<'_>, &HopKey, KeyHash)) {
+    let (Some(root), Some(invocation)) = (fact.xray_root, &fact.invocation_id) else { return };
+    let key = |id, direction| HopKey {
         key: Key::new(Kind::Xray, id),
-        direction: Direction::Out,
+        direction,
         hop: "xray",
         destination: None,
         rule: "xray.platform",
     };
-    ids.map(key).collect()
+    let ids = std::iter::once(root.to_string()).chain(fact.xray_segment.map(|segment| format!("{root}:{segment}")));
+    for key in ids.map(|id| key(id, Direction::Out)) {
+        row(side, &key, key.key.hash());
+    }
+    // Looked for by the invocation: which root and segment it had.
+    if let Some(segment) = fact.xray_segment {
+        let of_invocation = Side { ids: Some((root, segment)), ..*side };
+        row(&of_invocation, &key(root.to_string(), Direction::In), hash_parts(Kind::Lambda, invocation));
+    }
 }
 
 /// A bit that is no rule's: the layout has an attribute that names an invocation.
@@ -270,6 +277,7 @@ impl Default for HopKeyRows {
 }
 
 /// Who has a key: a span, or an invocation that a platform's record is about.
+#[derive(Clone, Copy)]
 struct Side<'s> {
     time_ns: i64,
     duration_ns: i64,
@@ -317,7 +325,7 @@ impl<'s> Side<'s> {
 }
 
 impl HopKeyRows {
-    fn push(&mut self, tenant: &str, side: &Side<'_>, key: &HopKey) {
+    fn push(&mut self, tenant: &str, side: &Side<'_>, key: &HopKey, hash: KeyHash) {
         self.rows += 1;
         let words = [
             tenant,
@@ -334,7 +342,7 @@ impl HopKeyRows {
         self.optional.iter_mut().zip(optional).for_each(|(column, word)| column.append_option(word));
         self.time.append_value(side.time_ns);
         self.duration.append_value(side.duration_ns);
-        append_id(&mut self.key_hash, Some(key.key.hash().0));
+        append_id(&mut self.key_hash, Some(hash.0));
         append_id(&mut self.trace_id, side.ids.map(|(trace, _)| trace.0));
         append_id(&mut self.span_id, side.ids.map(|(_, span)| span.0));
         self.invocation_id.append_option(side.invocation_id);

@@ -194,6 +194,17 @@ pub(crate) fn append_id<const N: usize>(to: &mut FixedSizeBinaryBuilder, id: Opt
     }
 }
 
+/// Facts as a batch of `invocations`, of one tenant and service; nothing if there are none.
+pub fn batch<'a>(
+    tenant: &str,
+    service: &str,
+    facts: impl IntoIterator<Item = &'a Fact>,
+) -> Result<Option<RecordBatch>, ArrowError> {
+    let mut rows = FactRows::default();
+    facts.into_iter().for_each(|fact| rows.push(tenant, service, fact));
+    rows.finish()
+}
+
 /// The facts of a batch of `invocations`, in the order of its rows. A row whose source is not known (a newer server
 /// wrote it) is left out.
 pub fn facts(batch: &RecordBatch) -> Result<Vec<Fact>, ColumnsError> {

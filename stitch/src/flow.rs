@@ -10,7 +10,7 @@
 //!   `ranges` know the hops that need more than equal keys;
 //! - `batch`: which messages of a batch a span belongs to;
 //! - `walk`: which traces belong to the story;
-//! - `edges`, `deliveries`, `halves`: the edges of the story as they are told;
+//! - `edges`, `deliveries`, `halves`, `steps`: the edges of the story as they are told;
 //! - `critical`: the path that took the time;
 //! - `shape`: what people would call it;
 //! - `assemble`: the door.
@@ -26,6 +26,7 @@ mod item;
 mod matching;
 mod ranges;
 mod shape;
+mod steps;
 mod store;
 #[cfg(test)]
 mod testing;

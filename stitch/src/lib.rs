@@ -7,7 +7,7 @@
 //! - [`hops`]: the table of hops: which span has which keys;
 //! - [`invocation`], [`cost`], [`fingerprint`]: what is known of functions;
 //! - [`columns`]: rows of the tables `spans` and `logs`, as the rules look at them;
-//! - [`facts`]: rows of the table `invocations`;
+//! - [`facts`], [`rollups`]: rows of the tables `invocations` and `function_minutes`;
 //! - [`mod@derive`]: the rows that are derived from them at ingest;
 //! - [`flow`]: traces and edges brought together into one story;
 //! - [`map`]: hops counted between functions, queues and topics.
@@ -22,4 +22,5 @@ pub mod hops;
 pub mod invocation;
 pub mod key;
 pub mod map;
+pub mod rollups;
 pub mod span;

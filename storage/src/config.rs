@@ -134,7 +134,7 @@ impl Config {
     pub(crate) fn retention_ns(&self, table: Table) -> Option<i64> {
         let days = match table {
             // What is derived from spans goes with them.
-            Table::Spans | Table::HopKeys | Table::Invocations => self.retention_spans_days,
+            Table::Spans | Table::HopKeys | Table::Invocations | Table::FunctionMinutes => self.retention_spans_days,
             Table::Logs => self.retention_logs_days,
             Table::Metrics => self.retention_metrics_days,
         };

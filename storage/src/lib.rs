@@ -14,6 +14,7 @@
 //! - `parquet_file`: one sorted Parquet file and what is known of it ([`DataFile`]);
 //! - `table_log`: manifests and checkpoints, the source of truth for live files;
 //! - `census`: what is on disk against what the manifests say;
+//! - [`changes`]: which roll-ups are out of date;
 //! - [`storage`]: the door, [`Storage`];
 //! - `flush`, `compact`, `expire`, `verify`: the work done behind it;
 //! - [`id_index`]: which files may hold a trace.
@@ -23,6 +24,7 @@
 mod background;
 mod cache;
 mod census;
+pub mod changes;
 pub mod clock;
 mod compact;
 pub mod config;
@@ -51,6 +53,7 @@ mod verify;
 #[cfg(test)]
 mod testing;
 
+pub use changes::{Changed, Changes};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use data_file::DataFile;

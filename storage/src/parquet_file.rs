@@ -161,7 +161,9 @@ fn column_properties(
     let promoted = promoted::of(table).find(|p| p.column == root);
     let high = promoted.is_some_and(|p| p.kind == PromotedType::String && p.cardinality == Cardinality::High);
     let plain_text = !nested && matches!(root.as_str(), "body" | "invocation_id");
-    if is_time || root == "duration" {
+    // Of roll-ups it is a sketch.
+    let is_duration = root == "duration" && leaf.physical_type() == Type::INT64;
+    if is_time || is_duration {
         b = without_dictionary(b, &path, Encoding::DELTA_BINARY_PACKED);
     } else if high || plain_text {
         b = without_dictionary(b, &path, Encoding::DELTA_LENGTH_BYTE_ARRAY);
@@ -200,8 +202,9 @@ pub(crate) fn collect_names(table: Table, batch: &RecordBatch, names: &mut Names
     for tenant in values(batch, "tenant")? {
         names.tenants.add(tenant.to_owned(), TENANTS_MAX);
     }
-    for service in values(batch, "service")? {
-        names.services.add(service.to_owned(), SERVICES_MAX);
+    // Roll-ups are of functions alone.
+    if table != Table::FunctionMinutes {
+        values(batch, "service")?.for_each(|service| names.services.add(service.to_owned(), SERVICES_MAX));
     }
     if table.is_signal() {
         values(batch, "attribute_layout")?.for_each(|layout| names.add_layout(layout));
@@ -209,7 +212,7 @@ pub(crate) fn collect_names(table: Table, batch: &RecordBatch, names: &mut Names
     let kind = match table {
         Table::Spans => "kind",
         Table::Metrics => "type",
-        Table::Logs | Table::HopKeys | Table::Invocations => return Ok(()),
+        Table::Logs | Table::HopKeys | Table::Invocations | Table::FunctionMinutes => return Ok(()),
     };
     let columns = [dictionary(batch, "service")?, dictionary(batch, "name")?, dictionary(batch, kind)?];
     let mut seen: HashSet<[i32; 3], ahash::RandomState> = HashSet::default();

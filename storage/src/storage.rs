@@ -17,6 +17,7 @@ use prometheus::Registry;
 use crate::background::Background;
 use crate::cache::MetadataCache;
 use crate::census::{self, Census, LogSpan};
+use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::config::{Config, seconds};
 use crate::data_file::DataFile;
@@ -116,6 +117,7 @@ pub(crate) struct Inner {
     sequence: AtomicU64,
     pub(crate) log: Mutex<Option<Log>>,
     pub(crate) recent: Recent,
+    changes: Changes,
     pub(crate) state: Mutex<State>,
     pub(crate) table_log: Mutex<TableLog>,
     pub(crate) flushing: Mutex<()>,
@@ -200,6 +202,7 @@ impl Storage {
             sequence: AtomicU64::new(census.last_sequence + 1),
             log: Mutex::new(log),
             recent,
+            changes: Changes::default(),
             state: Mutex::new(state),
             table_log: Mutex::new(loaded.log),
             flushing: Mutex::default(),
@@ -262,12 +265,18 @@ impl Storage {
         Snapshot {
             hot: Table::ALL.map(|table| state.hot.batches(table).cloned().collect()),
             files: state.files.clone(),
+            upto: state.hot.active.upto,
         }
     }
 
     /// The requests of the last minutes, to recognise retries.
     pub fn recent(&self) -> &Recent {
         &self.inner.recent
+    }
+
+    /// Which hours of which functions no roll-up counts yet.
+    pub fn changes(&self) -> &Changes {
+        &self.inner.changes
     }
 
     /// Bytes of rows in memory.

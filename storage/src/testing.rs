@@ -52,7 +52,7 @@ fn column(name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef 
         ("type", _) => text(&|_| "gauge".into()),
         ("attribute_layout", _) => text(&|id| if id % 3 == 0 { String::new() } else { "[\"s.color\"]".into() }),
         ("resource", _) => text(&|id| format!("{{\"attributes\":{{\"n\":{}}}}}", id % 5)),
-        ("duration", _) => Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| *id as i64))),
+        ("duration", DataType::Int64) => Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| *id as i64))),
         ("trace_id" | "key_hash", _) => fixed(ids, 16, trace_of),
         ("span_id" | "series_id", _) => fixed(ids, 8, |id| id.to_le_bytes().to_vec()),
         ("body" | "url_path", DataType::Utf8) => {
@@ -63,6 +63,8 @@ fn column(name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef 
             let times = ids.iter().map(|id| NOW + (id.wrapping_mul(0x9E37_79B9) % 1_000_000) as i64);
             Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"))
         }
+        (_, DataType::Int64) if !nullable => Arc::new(Int64Array::from(vec![7; ids.len()])),
+        (_, DataType::Binary) => Arc::new(BinaryArray::from_iter_values(ids.iter().map(|id| id.to_le_bytes()))),
         (_, DataType::Dictionary(..)) if !nullable => text(&|_| String::new()),
         (_, DataType::UInt32) if !nullable => Arc::new(UInt32Array::from(vec![0; ids.len()])),
         (_, DataType::Int32) if !nullable => Arc::new(Int32Array::from(vec![9; ids.len()])),
@@ -97,8 +99,11 @@ fn attributes(ids: &[u64]) -> ArrayRef {
 
 /// The ids of rows made by [`rows`].
 pub(crate) fn ids(batch: &RecordBatch) -> Vec<u64> {
-    let column = batch.column_by_name("span_id").or(batch.column_by_name("series_id")).unwrap();
-    let column = column.as_fixed_size_binary();
+    let column = batch.column_by_name("span_id").or(batch.column_by_name("series_id"));
+    let Some(column) = column.map(|c| c.as_fixed_size_binary()) else {
+        let column = batch.column_by_name("duration").unwrap().as_binary::<i32>();
+        return column.iter().map(|id| u64::from_le_bytes(id.unwrap().try_into().unwrap())).collect();
+    };
     (0..column.len()).map(|i| u64::from_le_bytes(column.value(i).try_into().unwrap())).collect()
 }
 

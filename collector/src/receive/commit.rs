@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot};
 
 use super::admit::Permit;
+use super::derive::Derivation;
 use super::error::ExportError;
 use super::metrics::{self, Metrics};
 use super::store::{Store, StoreError};
@@ -91,6 +92,8 @@ pub(crate) struct Committer {
     pub(crate) health: Arc<Health>,
     pub(crate) tail: broadcast::Sender<TailItem>,
     pub(crate) max_group_bytes: usize,
+    /// Whether hop keys and facts of invocations are derived.
+    pub(crate) stitch: bool,
 }
 
 /// One request of a group, with all that wait for it.
@@ -108,7 +111,8 @@ impl Committer {
     /// Starts the thread. It ends when the queue is closed and empty.
     pub(crate) fn start(self) -> std::io::Result<JoinHandle<()>> {
         let syncer = Syncer::start(Arc::clone(&self.store))?;
-        let work = Work { parts: self, syncer, decoder: GroupDecoder::default(), last_error_log: None };
+        let (decoder, derivation) = (GroupDecoder::default(), Derivation::default());
+        let work = Work { parts: self, syncer, decoder, derivation, last_error_log: None };
         std::thread::Builder::new().name("hopline-commit".to_owned()).spawn(move || work.run())
     }
 }
@@ -117,6 +121,7 @@ struct Work {
     parts: Committer,
     syncer: Syncer,
     decoder: GroupDecoder,
+    derivation: Derivation,
     last_error_log: Option<Instant>,
 }
 
@@ -144,8 +149,10 @@ impl Work {
         };
         let plain_bytes: usize = members.iter().map(|member| member.plain.len()).sum();
         let sync_aside = plain_bytes > SYNC_INLINE_BYTES && self.syncer.begin();
-        let batches = self.decoder.decode(&records, &mut members);
-        self.count_derived();
+        let mut batches = self.decoder.decode(&records, &mut members);
+        if self.parts.stitch {
+            self.derivation.add(&mut batches, &*self.parts.store, position, &self.parts.metrics);
+        }
         let synced = if sync_aside { self.syncer.wait() } else { self.parts.store.sync() };
         if let Err(error) = synced {
             return self.fail("sync", &error, members);
@@ -187,15 +194,6 @@ impl Work {
             }
         }
         (records, members)
-    }
-
-    /// Counts what could not be derived.
-    fn count_derived(&mut self) {
-        let derived = self.decoder.take_derived();
-        let metrics = &self.parts.metrics;
-        metrics.hop_keys_dropped.inc_by(derived.hop_keys_dropped);
-        metrics.hop_keys_refused.inc_by(derived.hop_keys_refused);
-        metrics.derive_failures.inc_by(derived.failures);
     }
 
     fn show(&self, batches: &[(Table, RecordBatch)]) {

@@ -45,6 +45,9 @@ pub struct Config {
     /// Decompressed bytes that share one append and one sync of the log. A larger request
     /// makes a group of its own.
     pub max_group_bytes: usize,
+    /// Whether hop keys and facts of invocations are derived from what comes. Without them there are no flows over
+    /// hops, no functions and no invocations of what came meanwhile.
+    pub stitch: bool,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             keepalive_interval_ms: 60_000,
             keepalive_timeout_ms: 20_000,
             max_group_bytes: 8 * MIB,
+            stitch: true,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use arrow::record_batch::RecordBatch;
 use hopline_model::Table;
+use hopline_storage::changes::Unit;
 use hopline_storage::recent::Key;
 use hopline_storage::{Error, Position, Record, Storage};
 
@@ -26,6 +27,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn is_full(&self) -> bool;
     /// Writes the hot tier out.
     fn flush(&self) -> Result<(), StoreError>;
+    /// Notes hours whose invocations changed. Gives those of which that was not known yet.
+    fn note_changes(&self, hours: Vec<Unit>) -> Vec<Unit>;
     /// The time, in nanoseconds since 1970.
     fn now_ns(&self) -> i64;
 }
@@ -67,6 +70,10 @@ impl Store for Storage {
 
     fn flush(&self) -> Result<(), StoreError> {
         Storage::flush(self).map_err(Into::into)
+    }
+
+    fn note_changes(&self, hours: Vec<Unit>) -> Vec<Unit> {
+        self.changes().note(hours, self.clock().now_ns())
     }
 
     fn now_ns(&self) -> i64 {

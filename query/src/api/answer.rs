@@ -34,7 +34,7 @@ pub(super) fn unlimited_session(state: &ApiState, purpose: &'static str) -> Sess
 }
 
 /// The rows of a statement.
-pub(super) async fn rows(
+pub(crate) async fn rows(
     session: &Session,
     sql: &str,
     params: crate::sql::params::Params,

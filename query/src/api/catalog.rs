@@ -139,7 +139,7 @@ async fn detailed_services(session: &Session, table: Table, range: TimeRange) ->
         Table::Spans => "sum(CASE WHEN status_code = 'ERROR' THEN 1 ELSE 0 END)",
         Table::Logs => "sum(CASE WHEN severity_number >= 17 THEN 1 ELSE 0 END)",
         // Only tables of signals can be asked for.
-        Table::Metrics | Table::HopKeys | Table::Invocations => "0",
+        Table::Metrics | Table::HopKeys | Table::Invocations | Table::FunctionMinutes => "0",
     };
     let sql = format!(
         "SELECT service, function, count(*) AS row_count, {errors} AS error_count FROM {table} {} GROUP BY service, function",
@@ -279,7 +279,7 @@ fn level(table: Table) -> &'static str {
         Table::Logs => "log",
         Table::Metrics => "point",
         // Only tables of signals can be asked for.
-        Table::HopKeys | Table::Invocations => "row",
+        Table::HopKeys | Table::Invocations | Table::FunctionMinutes => "row",
     }
 }
 

@@ -7,6 +7,7 @@
 mod answer;
 mod read;
 mod rows;
+mod unfinished;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -176,8 +177,12 @@ async fn respond(
     let default = Limits::default();
     let limits = Limits { traces_max: params.limit("max_traces", default.traces_max, default.traces_max)?, ..default };
     let session: Session = super::answer::unlimited_session(state, "flow");
-    let story = read::story(&session, seed, limits).await?;
-    if story.flow.spans.is_empty() {
+    let story = read::story(&session, seed.clone(), limits).await?;
+    let is_there = match seed {
+        Seed::Span(trace, span) => story.flow.spans.iter().any(|s| (s.trace_id, s.span_id) == (trace, span)),
+        Seed::Trace(_) | Seed::Keys(_) => !story.flow.spans.is_empty(),
+    };
+    if !is_there {
         return Err(Error::NotFound(missing()));
     }
     match format {

@@ -3,9 +3,10 @@
 //! Edges with an identity are counted from `hop_keys`; those that trace context alone tells,
 //! from spans and their parents.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use axum::extract::State;
 use axum::response::Response;
 use hopline_model::{SpanId, TraceId};
@@ -35,7 +36,8 @@ const ROWS_MAX: usize = 2_000_000;
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "start and end are read as a range")]
 pub(crate) struct HopsParams {
-    /// What was received, or sent to nobody, from here on. Default: an hour before `end`.
+    /// What was received, or sent to nobody, from here on. Default: an hour before `end`. Senders are looked for up to a
+    /// day before, receivers up to a day after.
     #[param(value_type = Option<String>, example = "-1h")]
     start: Option<i64>,
     /// Up to here. Default: now.
@@ -78,7 +80,7 @@ pub(crate) struct HopAnswer {
     from: PartyAnswer,
     /// Who receives or is called; null for what nobody was seen receiving.
     to: Option<PartyAnswer>,
-    /// The kind of hop: `http`, `sqs`, `lambda.invoke`, …
+    /// The kind of hop: `sqs`, `lambda.invoke`, …; `call` or `message` where a span's parent alone tells of it.
     hop: String,
     /// The queue, topic, bus, stream, bucket, table, function or state machine.
     destination: Option<String>,
@@ -252,6 +254,25 @@ async fn key_rows(session: &Session, range: TimeRange, names: &mut Names) -> Res
     Ok(found)
 }
 
+/// The kind of hop of a messaging system, whatever it is called (`docs/stitching.md`).
+fn hop_of(system: &str) -> &'static str {
+    let system = system.to_ascii_lowercase();
+    let known = [
+        ("sqs", "sqs"),
+        ("sns", "sns"),
+        ("eventbridge", "eventbridge"),
+        ("kinesis", "kinesis"),
+        ("kafka", "kafka"),
+        ("servicebus", "servicebus"),
+        ("eventhub", "eventhubs"),
+        ("azqueue", "storagequeue"),
+        ("azure_queue", "storagequeue"),
+        ("storage", "storagequeue"),
+        ("pubsub", "pubsub"),
+    ];
+    known.iter().find(|(word, _)| system.contains(word)).map_or("mq", |(_, hop)| *hop)
+}
+
 /// Adds the calls that trace context tells, unless their keys told them already. Gives how many rows there were.
 async fn add_calls(session: &Session, range: TimeRange, map: &mut HopMap, names: &mut Names) -> Result<usize, Error> {
     let mut conditions = Where::default();
@@ -262,7 +283,7 @@ async fn add_calls(session: &Session, range: TimeRange, map: &mut HopMap, names:
     let sql = format!(
         "SELECT p.trace_id AS trace_id, p.span_id AS from_id, c.span_id AS to_id, p.service AS from_service, \
          p.function AS from_function, c.service AS to_service, c.function AS to_function, c.status_code AS status, \
-         c.rpc_system AS rpc, c.messaging_system AS messaging, c.messaging_destination_name AS destination, \
+         p.kind AS from_kind, c.messaging_system AS messaging, c.messaging_destination_name AS destination, \
          p.start_time AS sent, p.duration AS sending, c.start_time AS received, c.duration AS receiving \
          FROM spans c JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id {} \
          AND (c.service <> p.service OR coalesce(c.function, '') <> coalesce(p.function, '')) LIMIT {}",
@@ -270,46 +291,54 @@ async fn add_calls(session: &Session, range: TimeRange, map: &mut HopMap, names:
         ROWS_MAX + 1,
     );
     let mut count = 0;
-    let mut calls: BTreeMap<EdgeKey, Traffic> = BTreeMap::new();
+    // A span that was stored twice was called once.
+    let mut seen = HashSet::new();
     for batch in answer::rows(session, &sql, conditions.params()).await? {
-        let traces = Bytes::of(&batch, "trace_id")?;
-        let (from_ids, to_ids) = (Bytes::of(&batch, "from_id")?, Bytes::of(&batch, "to_id")?);
-        let texts =
-            ["from_service", "from_function", "to_service", "to_function", "status", "rpc", "messaging", "destination"];
-        let [from_service, from_function, to_service, to_function, status, rpc, messaging, destination] =
-            texts.map(|name| Text::of(&batch, name));
-        let (from_service, from_function) = (from_service?, from_function?);
-        let (to_service, to_function, status) = (to_service?, to_function?, status?);
-        let (rpc, messaging, destination) = (rpc?, messaging?, destination?);
-        let (sent, sending) = (time(&batch, "sent")?, int64(&batch, "sending")?);
-        let (received, receiving) = (time(&batch, "received")?, int64(&batch, "receiving")?);
         count += batch.num_rows();
-        for row in 0..batch.num_rows() {
-            let id = |ids: &Bytes| {
-                let ids = traces.get(row).and_then(TraceId::from_slice).zip(ids.get(row).and_then(SpanId::from_slice));
-                ids.unwrap_or_default()
-            };
-            if map.senders.contains(&id(&from_ids)) || map.receivers.contains(&id(&to_ids)) {
-                continue;
-            }
-            let hop = match (messaging.get(row), rpc.get(row)) {
-                (Some(system), _) if !system.is_empty() => system,
-                (_, Some(system)) if !system.is_empty() => "rpc",
-                _ => "http",
-            };
-            let key = EdgeKey {
-                from: names.party(from_service.or_empty(row), from_function.get(row)),
-                to: Some(names.party(to_service.or_empty(row), to_function.get(row))),
-                hop: names.get(hop),
-                destination: destination.get(row).filter(|d| !d.is_empty()).map(|d| names.get(d)),
-            };
-            let sent_until = sent.value(row).saturating_add(sending.value(row));
-            let is_synchronous = received.value(row).saturating_add(receiving.value(row)) <= sent_until;
-            let since = if is_synchronous { sent.value(row) } else { sent_until };
-            let traffic = calls.entry(key).or_default();
-            traffic.add(status.or_empty(row) == "ERROR", received.value(row).saturating_sub(since));
-        }
+        add_batch(&batch, map, names, &mut seen)?;
     }
-    map.edges.extend(calls);
     Ok(count)
+}
+
+/// Caller and callee.
+type Pair = ((TraceId, SpanId), (TraceId, SpanId));
+
+fn add_batch(batch: &RecordBatch, map: &mut HopMap, names: &mut Names, seen: &mut HashSet<Pair>) -> Result<(), Error> {
+    let HopMap { edges, senders, receivers } = map;
+    let traces = Bytes::of(batch, "trace_id")?;
+    let (from_ids, to_ids) = (Bytes::of(batch, "from_id")?, Bytes::of(batch, "to_id")?);
+    let text = |name: &str| Text::of(batch, name);
+    let (from_service, from_function) = (text("from_service")?, text("from_function")?);
+    let (to_service, to_function) = (text("to_service")?, text("to_function")?);
+    let (from_kind, status) = (text("from_kind")?, text("status")?);
+    let (messaging, destination) = (text("messaging")?, text("destination")?);
+    let (sent, sending) = (time(batch, "sent")?, int64(batch, "sending")?);
+    let (received, receiving) = (time(batch, "received")?, int64(batch, "receiving")?);
+    for row in 0..batch.num_rows() {
+        let id = |ids: &Bytes| {
+            let ids = traces.get(row).and_then(TraceId::from_slice).zip(ids.get(row).and_then(SpanId::from_slice));
+            ids.unwrap_or_default()
+        };
+        let (from_id, to_id) = (id(&from_ids), id(&to_ids));
+        if senders.contains(&from_id) || receivers.contains(&to_id) || !seen.insert((from_id, to_id)) {
+            continue;
+        }
+        let hop = match messaging.get(row).filter(|system| !system.is_empty()) {
+            Some(system) => hop_of(system),
+            None if from_kind.get(row) == Some("PRODUCER") => "message",
+            None => "call",
+        };
+        let key = EdgeKey {
+            from: names.party(from_service.or_empty(row), from_function.get(row)),
+            to: Some(names.party(to_service.or_empty(row), to_function.get(row))),
+            hop: names.get(hop),
+            destination: destination.get(row).filter(|d| !d.is_empty()).map(|d| names.get(d)),
+        };
+        let sent_until = sent.value(row).saturating_add(sending.value(row));
+        let is_synchronous = received.value(row).saturating_add(receiving.value(row)) <= sent_until;
+        let since = if is_synchronous { sent.value(row) } else { sent_until };
+        let traffic = edges.entry(key).or_default();
+        traffic.add(status.or_empty(row) == "ERROR", received.value(row).saturating_sub(since));
+    }
+    Ok(())
 }

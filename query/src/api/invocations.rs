@@ -3,7 +3,7 @@
 //! An invocation is brought together on read from all that says something of it
 //! (`hopline_stitch::invocation`), so that what arrives late is in the next answer.
 
-pub(super) mod read;
+pub(crate) mod read;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -17,11 +17,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::ApiState;
 use super::answer::{self, Cursor, json, rfc3339};
 use super::params::{Params, TimeRange};
+use crate::engine::Session;
 use crate::error::{Error, Problem};
-use read::{Which, by_id, known};
+use read::{Which, by_id, has_keys, known};
 
 /// Words for how an invocation ended, and one for all that failed.
 const OUTCOMES: [&str; 7] = ["ok", "error", "timeout", "oom", "crash", "unknown", "failed"];
+const HALF_HOUR: i64 = 1_800_000_000_000;
 const ORDERS: [&str; 4] = ["newest", "oldest", "slowest", "costliest"];
 
 /// What `/api/v1/invocations` takes.
@@ -148,7 +150,8 @@ pub(crate) struct InvocationsAnswer {
     invocations: Vec<InvocationAnswer>,
     /// How many there are that meet the conditions.
     count: usize,
-    /// Log records that the platform says it dropped in that time: what is told is not complete.
+    /// Log records that the platform says it dropped in that time, of this function or of all: what they would have told
+    /// is not known.
     dropped_records: i64,
     /// Whether these are all that are left.
     complete: bool,
@@ -166,7 +169,7 @@ pub(crate) struct InvocationsAnswer {
 pub(crate) struct InvocationAnswer {
     /// The platform's request id; the span's id if there is none.
     id: String,
-    /// Which try with this id it is, from 1.
+    /// Which try with this id it is, from 1, of those that are looked at.
     attempt: u32,
     /// The function.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,12 +215,12 @@ pub(crate) struct InvocationAnswer {
     /// Nanoseconds of its environment's restore, if it is the first there.
     #[serde(skip_serializing_if = "Option::is_none")]
     restore_ns: Option<i64>,
-    /// Bytes of memory it was given.
+    /// Memory it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    memory_size: Option<i64>,
-    /// Bytes of memory it used at most.
+    memory_size_bytes: Option<i64>,
+    /// Memory it used at most.
     #[serde(skip_serializing_if = "Option::is_none")]
-    memory_used: Option<i64>,
+    memory_used_bytes: Option<i64>,
     /// `cold`, `warm`, `preinit`, `restore`, `unknown`.
     #[schema(value_type = String)]
     start_type: &'static str,
@@ -278,7 +281,9 @@ pub(crate) struct CostAnswer {
     /// ISO 4217.
     pub(super) currency: String,
     /// The version of the price table that it was worked out with.
-    pub(super) prices: String,
+    pub(super) price_table: String,
+    /// Whether it is the price of `x86_64` because nobody says which processor it was.
+    pub(super) architecture_assumed: bool,
 }
 
 impl InvocationAnswer {
@@ -301,8 +306,8 @@ impl InvocationAnswer {
             billed_ns: i.billed_ns,
             init_ns: i.init_ns,
             restore_ns: i.restore_ns,
-            memory_size: i.memory_size,
-            memory_used: i.memory_used,
+            memory_size_bytes: i.memory_size,
+            memory_used_bytes: i.memory_used,
             start_type: i.start_type.name(),
             start_evidence: i.start_evidence.to_string(),
             reinit: i.reinit,
@@ -327,7 +332,12 @@ impl InvocationAnswer {
 
 impl CostAnswer {
     fn of(cost: &Cost, currency: &str) -> CostAnswer {
-        CostAnswer { amount: cost.usd, currency: currency.to_owned(), prices: cost.table.to_string() }
+        CostAnswer {
+            amount: cost.usd,
+            currency: currency.to_owned(),
+            price_table: cost.table.to_string(),
+            architecture_assumed: cost.is_architecture_assumed,
+        }
     }
 }
 
@@ -362,14 +372,14 @@ pub(crate) async fn invocations(State(state): State<ApiState>, uri: Uri) -> Resu
     });
     let reason = match (&known.reason, more) {
         (Some(reason), _) => Some(reason.clone()),
-        (None, true) => Some(format!("the limit of {} invocations was reached", asked.limit)),
+        (None, true) => Some(format!("the limit of {} invocations was reached: go on with the cursor", asked.limit)),
         (None, false) => None,
     };
     let currency = state.engine.prices().currency();
     json(&InvocationsAnswer {
         invocations: found.into_iter().map(|i| InvocationAnswer::of(i, currency)).collect(),
         count,
-        dropped_records: known.merged.dropped_records,
+        dropped_records: known.dropped_records,
         complete: reason.is_none(),
         cursor: next,
         reason,
@@ -389,21 +399,25 @@ pub(crate) struct OneInvocationAnswer {
     attempts: Vec<InvocationAnswer>,
     /// Paths of this API that tell more.
     links: InvocationLinks,
-    /// Always true: all that is stored is in the answer.
+    /// Whether all that is stored of it is in the answer.
     complete: bool,
+    /// Why the answer is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// Where to read on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvocationLinks {
-    /// Its flow.
-    flow: String,
+    /// Its flow, if its span or its caller's is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<String>,
     /// Its log records.
     logs: String,
-    /// Its trace, if its span came.
+    /// Its trace, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<String>,
-    /// Its function, at that time.
+    /// Its function, half an hour before it until half an hour after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     function: Option<String>,
 }
@@ -411,7 +425,7 @@ pub(crate) struct InvocationLinks {
 /// Tells of one invocation.
 #[utoipa::path(
     get, path = "/api/v1/invocations/{invocation_id}", tag = "functions",
-    params(("invocation_id" = String, Path, description = "The platform's request id", example = "8476a536-e9f4-11e8-9739-2dfe598c3fcd")),
+    params(("invocation_id" = String, Path, description = "The platform's request id; of an invocation without one, its span's id", example = "8476a536-e9f4-11e8-9739-2dfe598c3fcd")),
     responses(
         (status = 200, description = "The invocation", body = OneInvocationAnswer),
         (status = 400, description = "A parameter was given", body = Problem, content_type = "application/problem+json"),
@@ -429,16 +443,30 @@ pub(crate) async fn invocation(
     let known = by_id(&session, &id).await?.ok_or_else(missing)?;
     let attempts: Vec<&Invocation> = known.merged.invocations.iter().filter(|i| i.id == id).collect();
     let first = *attempts.first().ok_or_else(missing)?;
-    let encoded = encode(&id);
-    let links = InvocationLinks {
-        flow: format!("/api/v1/flows?invocation_id={encoded}"),
-        logs: format!("/api/v1/logs?invocation_id={encoded}"),
-        trace: first.trace_id.map(|trace| format!("/api/v1/traces/{trace}")),
-        function: first.function.as_deref().map(|function| format!("/api/v1/functions/{}", encode(function))),
-    };
+    let links = links(&session, first).await?;
     let currency = state.engine.prices().currency();
     let attempts = attempts.into_iter().map(|i| InvocationAnswer::of(i, currency)).collect();
-    json(&OneInvocationAnswer { attempts, links, complete: true })
+    json(&OneInvocationAnswer { attempts, links, complete: known.reason.is_none(), reason: known.reason })
+}
+
+async fn links(session: &Session, first: &Invocation) -> Result<InvocationLinks, Error> {
+    let id = encode(&first.id);
+    let by_span =
+        first.trace_id.zip(first.span_id).map(|(trace, span)| format!("/api/v1/flows/{trace}?span_id={span}"));
+    let flow = match has_keys(session, &first.id).await? {
+        true => Some(format!("/api/v1/flows?invocation_id={id}")),
+        false => by_span,
+    };
+    let function = |function: &str| {
+        let (start, end) = (first.start_ns.saturating_sub(HALF_HOUR), first.start_ns.saturating_add(HALF_HOUR));
+        format!("/api/v1/functions/{}?start={}&end={}", encode(function), rfc3339(start), rfc3339(end))
+    };
+    Ok(InvocationLinks {
+        flow,
+        logs: format!("/api/v1/logs?invocation_id={id}"),
+        trace: first.trace_id.map(|trace| format!("/api/v1/traces/{trace}")),
+        function: first.function.as_deref().map(function),
+    })
 }
 
 /// A text as a part of an address (RFC 3986, section 2.3).

@@ -17,7 +17,7 @@
 //! `/api/v1/openapi.json` (`crate::openapi`).
 
 pub(crate) mod address;
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod catalog;
 mod filter;
 pub(crate) mod flow;
@@ -27,7 +27,7 @@ pub(crate) mod invocations;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod params;
-mod rollups;
+pub(crate) mod rollups;
 pub(crate) mod search;
 pub(crate) mod status;
 mod stream;

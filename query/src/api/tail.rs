@@ -253,6 +253,6 @@ fn items(filter: &TailParams, batch: &RecordBatch) -> Result<Vec<TailItem>, Erro
             rows.collect()
         }
         // Only tables of signals can be asked for.
-        Table::HopKeys | Table::Invocations => Ok(Vec::new()),
+        Table::HopKeys | Table::Invocations | Table::FunctionMinutes => Ok(Vec::new()),
     }
 }

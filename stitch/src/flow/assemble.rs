@@ -5,7 +5,9 @@ use super::matching::Matcher;
 use super::store::Store;
 use super::trace::Trace;
 use super::walk::{Story, walk};
-use super::{Cut, Edge, Flow, FlowSpan, KeyRow, Limits, Seed, Wants, critical, deliveries, halves, shape};
+use super::{
+    Cut, Edge, Flow, FlowSpan, KeyRow, Limits, Seed, Shape, Wants, critical, deliveries, halves, shape, steps,
+};
 
 /// Most traces that a cut names.
 const CUT_TRACES_MAX: usize = 100;
@@ -48,12 +50,19 @@ impl Assembly {
         let story = walk(&self.store, &self.matcher, &self.seed);
         let mut traces: Vec<&Trace> = story.traces.keys().filter_map(|id| self.store.loaded(*id)).collect();
         traces.sort_by_key(|trace| (trace.start_ns(), trace.id));
-        let (drafts, edges) = edges(&self.store, &self.matcher, &story, &traces);
-        let halves = halves::halves(&self.store, &story, &traces, &drafts);
+        let (drafts, mut edges) = edges(&self.store, &self.matcher, &story, &traces);
+        let mut halves = halves::halves(&self.store, &story, &traces, &drafts);
+        let mut shapes = shape::shapes(&story, &traces, &drafts, &edges);
+        steps::chain(&story, &traces, &drafts, &mut edges, &mut halves);
+        // That a step was tried again, its key says.
+        if edges.iter().any(|edge| edge.is_retry) && !shapes.contains(&Shape::Retries) {
+            shapes.push(Shape::Retries);
+            shapes.sort_unstable();
+        }
         let spans: Vec<&FlowSpan> = traces.iter().flat_map(|trace| told(&story, trace)).collect();
         Flow {
             critical_path: critical::path(&story, &traces, &edges),
-            shapes: shape::shapes(&story, &traces, &drafts, &edges),
+            shapes,
             traces: traces.iter().map(|trace| trace.id).collect(),
             start_ns: spans.iter().map(|span| span.start_ns).min().unwrap_or(0),
             end_ns: spans.iter().map(|span| span.end_ns).max().unwrap_or(0),

@@ -1,7 +1,6 @@
 """AWS as moto plays it, with what moto leaves out; and the events that it would call functions with."""
 
 import base64
-import io
 import json
 import logging
 import re
@@ -21,13 +20,14 @@ class Cloud:
 
     def __init__(self, server):
         self.server, self.functions = server, {}
+        self.events = []  # asynchronous invocations that were asked for: payload, request id
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._http = make_server("127.0.0.1", 0, self, threaded=True)
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._http.port}"
-        self._clients, self._lock = {}, threading.Lock()
+        self._clients, self._trace_headers, self._lock = {}, {}, threading.Lock()
 
     def stop(self):
         for function in self.functions.values():
@@ -54,18 +54,28 @@ class Cloud:
         function = _INVOKE.fullmatch(environ["PATH_INFO"])
         if function:
             return self._invoke(function[1], environ, start_response)
-        if environ.get("HTTP_X_AMZN_TRACE_ID") and "SendMessage" in environ.get("HTTP_X_AMZ_TARGET", ""):
-            _keep_trace_header(environ)
-        return self._moto(environ, start_response)
+        header = environ.get("HTTP_X_AMZN_TRACE_ID")
+        if not header or "SendMessage" not in environ.get("HTTP_X_AMZ_TARGET", ""):
+            return self._moto(environ, start_response)
+        # SQS keeps the request's X-Ray header with the message; moto does not.
+        answer = b"".join(self._moto(environ, start_response))
+        sent = json.loads(answer)
+        self._trace_headers.update((m["MessageId"], header) for m in sent.get("Successful", [sent]))
+        return [answer]
 
     def _invoke(self, name, environ, start_response):
-        """Lambda's Invoke: moto would need Docker. The callee runs before the caller is answered, as it does on AWS."""
+        """Lambda's Invoke: moto would need Docker. The callee runs before the caller is answered, unless it is to run later."""
         payload = json.loads(_body(environ) or b"null")
         context = environ.get("HTTP_X_AMZ_CLIENT_CONTEXT")
         context = json.loads(base64.b64decode(context)) if context else None
         request_id = str(uuid.uuid4())
-        self.functions[name].invoke(payload, request_id=request_id, client_context=context)
-        start_response("200 OK", [("x-amzn-RequestId", request_id), ("Content-Type", "application/json")])
+        is_event = environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event"
+        if is_event:
+            self.events.append((payload, request_id))
+        else:
+            self.functions[name].invoke(payload, request_id=request_id, client_context=context)
+        status = "202 Accepted" if is_event else "200 OK"
+        start_response(status, [("x-amzn-RequestId", request_id), ("Content-Type", "application/json")])
         return [b'{"statusCode": 200}']
 
     # -- what there is
@@ -85,31 +95,24 @@ class Cloud:
     def receive(self, url, count=1, delete=True):
         """Exactly `count` messages, as ReceiveMessage gives them."""
         messages = []
-        for _ in range(count * 3):
+        for _ in range(3):
             messages += self.client("sqs").receive_message(
-                QueueUrl=url, MaxNumberOfMessages=count - len(messages), AttributeNames=["All"], MessageAttributeNames=["All"],
+                QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"],
                 VisibilityTimeout=600 if delete else 0).get("Messages", [])
             if len(messages) >= count:
                 break
-        assert len(messages) == count
-        for message in messages if delete else []:
-            self.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        assert len(messages) == count, messages
+        for message in messages:
+            if message["MessageId"] in self._trace_headers:
+                message["Attributes"]["AWSTraceHeader"] = self._trace_headers[message["MessageId"]]
+            if delete:
+                self.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return messages
 
 
 def _body(environ):
     length = int(environ.get("CONTENT_LENGTH") or 0)
     return environ["wsgi.input"].read(length) if length else environ["wsgi.input"].read()
-
-
-def _keep_trace_header(environ):
-    """SQS keeps the request's X-Ray header with the message; moto only what is given as an attribute."""
-    request = json.loads(_body(environ))
-    header = {"AWSTraceHeader": {"DataType": "String", "StringValue": environ["HTTP_X_AMZN_TRACE_ID"]}}
-    for message in request.get("Entries", [request]):
-        message["MessageSystemAttributes"] = header
-    body = json.dumps(request).encode()
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
 
 # -- events, as AWS documents them
@@ -151,6 +154,14 @@ def s3_event(notification, answer):
     return {"Records": [{**record, "responseElements": {"x-amz-request-id": answer["RequestId"], "x-amz-id-2": "id2"}}]}
 
 
+def eventbridge_event(entry, id_):
+    """What becomes of an entry of PutEvents."""
+    return {
+        "version": "0", "id": id_, "detail-type": entry["DetailType"], "source": entry["Source"], "account": ACCOUNT,
+        "time": "2026-01-02T03:04:05Z", "region": REGION, "resources": [], "detail": json.loads(entry["Detail"]),
+    }
+
+
 def kinesis_event(stream, shard, record):
     return {"Records": [{
         "kinesis": {
@@ -171,6 +182,18 @@ def dynamodb_event(stream_arn, record):
         "eventID": record["eventID"], "eventName": record["eventName"], "eventVersion": record["eventVersion"],
         "eventSource": "aws:dynamodb", "awsRegion": REGION, "dynamodb": change, "eventSourceARN": stream_arn,
     }]}
+
+
+def destination_event(invocation):
+    """The record of an asynchronous invocation's success."""
+    return {
+        "version": "1.0", "timestamp": "2026-01-02T03:04:05.678Z",
+        "requestContext": {
+            "requestId": invocation.id, "functionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{invocation.function.name}:$LATEST",
+            "condition": "Success", "approximateInvokeCount": 1,
+        },
+        "requestPayload": {}, "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"}, "responsePayload": {"statusCode": 200},
+    }
 
 
 def step_event(execution_arn, state):

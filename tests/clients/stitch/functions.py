@@ -77,7 +77,7 @@ class Function:
         return exchange, stop
 
     def _start_node(self):
-        env = {**os.environ, **self._env, "NODE_PATH": str(FOLDER.parent / "node/node_modules")}
+        env = {**os.environ, **self._env, "NODE_PATH": str(FOLDER.parent / "node/node_modules"), "NODE_NO_WARNINGS": "1"}
         process = subprocess.Popen(["node", "runtime.cjs"], cwd=FOLDER, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
         def exchange(job):

@@ -7,7 +7,7 @@ use hopline_model::Table;
 use hopline_storage::Record;
 
 use super::Member;
-use crate::decode::{DecodeError, Decoder, Derived};
+use crate::decode::{DecodeError, Decoder};
 
 /// Builders that grew beyond this are given back.
 const KEPT_BYTES: usize = 32 << 20;
@@ -21,11 +21,6 @@ pub(crate) struct GroupDecoder {
 }
 
 impl GroupDecoder {
-    /// What was derived since the last time this was asked.
-    pub(super) fn take_derived(&mut self) -> Derived {
-        self.decoder.take_derived()
-    }
-
     /// The rows of all members. A member that cannot be decoded is marked, and has none.
     pub(super) fn decode(&mut self, records: &[Record], members: &mut [Member]) -> Batches {
         let together = catch_unwind(AssertUnwindSafe(|| {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use hopline_model::Table;
+use hopline_storage::changes::Unit;
 use hopline_storage::recent::Key;
 use hopline_storage::{Position, Record};
 use parking_lot::{Condvar, Mutex};
@@ -111,6 +112,10 @@ impl Store for FakeStore {
     fn flush(&self) -> Result<(), StoreError> {
         self.flushes.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn note_changes(&self, _: Vec<Unit>) -> Vec<Unit> {
+        Vec::new()
     }
 
     fn now_ns(&self) -> i64 {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::ids;
 use super::read::Story;
 use super::rows::{FlowRow, FlowRows, certainty_name};
+use super::unfinished::Unfinished;
 use crate::api::answer::rfc3339;
 
 /// All traces of one story, and the hops between them.
@@ -32,6 +33,8 @@ pub(crate) struct FlowAnswer {
     edges: Vec<FlowEdge>,
     /// What is known to be missing.
     missing: Missing,
+    /// Invocations of which the platform tells and whose span never came: they ran out of time, or crashed, or run still.
+    unfinished: Vec<UnfinishedAnswer>,
     /// Where the flow was not followed, and why.
     cuts: Vec<FlowCut>,
     /// The path that took the time, from first to last.
@@ -98,7 +101,7 @@ pub(crate) struct FlowEnd {
 /// One side caused the other.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FlowEdge {
-    /// The kind of hop: `http`, `sqs`, `lambda.invoke`, …
+    /// The kind of hop: `sqs`, `lambda.invoke`, …; `call`, `message` or `link` where trace context alone tells of it.
     #[schema(value_type = String)]
     hop: &'static str,
     /// What proves it: `parent`, `link`, the rule that found the key, `xray`, `inferred`.
@@ -142,6 +145,44 @@ pub(crate) struct Missing {
     received: Vec<FlowHalf>,
     /// Spans whose parent is not stored.
     parents: usize,
+}
+
+/// An invocation whose span never came.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Unfinished)]
+pub(crate) struct UnfinishedAnswer {
+    /// The platform's request id.
+    invocation_id: String,
+    /// Which try with this id it is, from 1, of those that are known.
+    attempt: u32,
+    /// The function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<String>,
+    /// RFC 3339.
+    start_time: String,
+    /// Nanoseconds, if the platform reported it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ns: Option<i64>,
+    /// `ok`, `error`, `timeout`, `oom`, `crash`, `unknown`.
+    #[schema(value_type = String)]
+    outcome: &'static str,
+    /// Why it failed, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// The spans that it left: their parent would be its own.
+    spans: Vec<SpanRef>,
+    /// The span that called it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<SpanRef>,
+}
+
+/// Where a span is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SpanRef {
+    /// 32 hexadecimal digits.
+    trace_id: String,
+    /// 16 hexadecimal digits.
+    span_id: String,
 }
 
 /// A hop of which only one side is known.
@@ -201,7 +242,7 @@ impl FlowAnswer {
         let missing_parents = missing_parents(&flow.spans);
         let step = |step: &hopline_stitch::flow::Step| {
             let (trace_id, span_id) = ids(step.trace_id, step.span_id);
-            let start_ns = step.start_ns.saturating_sub(flow.start_ns);
+            let start_ns = step.start_ns.saturating_sub(rows.start);
             let duration_ns = step.end_ns.saturating_sub(step.start_ns);
             PathStep { trace_id, span_id, start_ns, duration_ns, wait: step.is_wait }
         };
@@ -217,6 +258,7 @@ impl FlowAnswer {
                 received: received.into_iter().map(half).collect(),
                 parents: missing_parents.values().sum(),
             },
+            unfinished: story.unfinished.iter().map(unfinished).collect(),
             cuts: flow.cuts.iter().map(cut).collect(),
             critical_path: flow.critical_path.iter().map(step).collect(),
             rows: list,
@@ -321,6 +363,25 @@ fn edge(edge: &Edge) -> FlowEdge {
 
 fn half(half: &Half) -> FlowHalf {
     FlowHalf { hop: half.hop, key: half.key.clone(), destination: half.destination.clone(), end: end(&half.end) }
+}
+
+fn unfinished(one: &Unfinished) -> UnfinishedAnswer {
+    let of = |(trace, span): (TraceId, SpanId)| {
+        let (trace_id, span_id) = ids(trace, span);
+        SpanRef { trace_id, span_id }
+    };
+    let invocation = &one.invocation;
+    UnfinishedAnswer {
+        invocation_id: invocation.id.clone(),
+        attempt: invocation.attempt,
+        function: invocation.function.clone(),
+        start_time: rfc3339(invocation.start_ns),
+        duration_ns: invocation.duration_ns,
+        outcome: invocation.outcome.name(),
+        cause: invocation.cause.clone(),
+        spans: one.spans.iter().copied().map(of).collect(),
+        caller: one.caller.map(of),
+    }
 }
 
 fn cut(cut: &Cut) -> FlowCut {

@@ -7,10 +7,11 @@ use arrow::array::{Array, RecordBatch};
 use hopline_model::{SpanId, TraceId, promoted};
 use hopline_stitch::columns::SpanRows;
 use hopline_stitch::derive::{Deriver, flow_spans};
-use hopline_stitch::flow::{Assembly, Flow, KeyRow, Limits, Seed};
+use hopline_stitch::flow::{Assembly, Flow, FlowSpan, KeyRow, Limits, Seed};
 use hopline_stitch::hops::rules;
 use hopline_stitch::key::{Direction, KeyHash, Kind};
 
+use super::unfinished::{Unfinished, unfinished};
 use crate::api::answer;
 use crate::api::filter::Where;
 use crate::api::trace::rows::{COLD_START, HAS, HAS_EVENTS, HAS_LINKS};
@@ -32,6 +33,8 @@ pub(super) struct Story {
     pub(super) flow: Flow,
     /// Flags of spans, as in the waterfall of a trace.
     pub(super) flags: HashMap<(TraceId, SpanId), u16>,
+    /// Its invocations whose span never came.
+    pub(super) unfinished: Vec<Unfinished>,
     /// Why not all was read that belongs to it.
     pub(super) unread: Option<&'static str>,
 }
@@ -59,7 +62,8 @@ pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Resu
         assembly.give(spans, keys);
     }
     let flow = apart(move || assembly.finish()).await?;
-    Ok(Story { flow, flags: reader.flags, unread: reader.unread })
+    let unfinished = unfinished(session, &flow).await?;
+    Ok(Story { flow, flags: reader.flags, unfinished, unread: reader.unread })
 }
 
 /// Runs work that may take long where it holds up nobody.

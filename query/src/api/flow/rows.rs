@@ -10,11 +10,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::{Field, Schema};
 use hopline_model::{SpanId, TraceId};
-use hopline_stitch::flow::{Certainty, Edge, Flow, FlowSpan};
+use hopline_stitch::flow::{Certainty, Edge, FlowSpan};
+use hopline_stitch::invocation::Invocation;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::read::Story;
+use super::unfinished::Unfinished;
 use crate::api::stream::Send;
 use crate::api::trace::rows::{ERROR, Words, internal, place_flag, upper_levels, write_batches};
 use crate::api::tree::{Above, Placed, Timed, arrange};
@@ -23,22 +25,25 @@ use crate::error::Error;
 const RETRY: u16 = 64;
 const FAN_OUT: u16 = 128;
 const DEAD_LETTER: u16 = 256;
+const UNFINISHED: u16 = 512;
 
 /// What a row stands for.
 const SPAN: &str = "span";
+const INVOCATION: &str = "invocation";
 const HOP: &str = "hop";
 
 /// The columns of text, in the order in which they stand in Arrow.
-const WORDS: [&str; 10] =
-    ["row", "trace_id", "service", "function", "name", "kind", "status", "hop", "destination", "certainty"];
+const WORDS: [&str; 11] =
+    ["row", "trace_id", "service", "function", "name", "kind", "status", "hop", "destination", "certainty", "cause"];
 
 /// The columns that have no value in some rows.
-const NULLABLE: [&str; 7] = ["function", "kind", "status", "hop", "destination", "certainty", "attempt"];
+const NULLABLE: [&str; 8] = ["function", "kind", "status", "hop", "destination", "certainty", "cause", "attempt"];
 
 /// A row of a flow's waterfall.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FlowRow {
-    /// `span`, or `hop`: a message, an event or a call on its way, between the span that sent it and what received it.
+    /// `span`; `hop`: a message, an event or a call on its way, between the span that sent it and what received it; or
+    /// `invocation`: one whose span never came, above the spans that it left.
     row: &'static str,
     /// Number of the parent's row, -1 for none.
     parent_row: i32,
@@ -50,9 +55,9 @@ pub(crate) struct FlowRow {
     duration: i64,
     /// Nanoseconds that no child covers, nor anything that was waited for. Of a hop: all.
     self_time: i64,
-    /// 32 hexadecimal digits. Of a hop: the receiver's.
+    /// 32 hexadecimal digits. Of a hop: the receiver's; of an invocation: that of a span it left, else the caller's.
     trace_id: String,
-    /// 16 hexadecimal digits. Of a hop: the receiver's.
+    /// 16 hexadecimal digits: as `trace_id`.
     span_id: String,
     /// `service.name`; of a hop the sender's.
     service: String,
@@ -79,8 +84,11 @@ pub(crate) struct FlowRow {
     /// Which delivery it is, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
+    /// Why an invocation failed whose span never came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
     /// 1 error, 2 parent missing, 4 cold start, 8 has links, 16 has events, 32 is its own ancestor, 64 retry,
-    /// 128 one of several receivers, 256 came out of a dead-letter queue.
+    /// 128 one of several receivers, 256 came out of a dead-letter queue, 512 an invocation whose span never came.
     flags: u16,
     /// Number of direct children, of the whole flow, whatever the limit.
     children: u32,
@@ -108,11 +116,18 @@ impl FlowRows {
     /// At most `limit` rows of the story: the upper levels.
     pub(super) fn of(story: &Story, limit: usize) -> FlowRows {
         let flow = &story.flow;
-        let mut forest = Forest::of(story);
-        flow.edges.iter().for_each(|edge| forest.add(edge, flow));
+        let lost = || story.unfinished.iter().map(|u| &u.invocation);
+        let start = lost().map(|i| i.start_ns).fold(flow.start_ns, i64::min);
+        let end = lost().filter_map(Invocation::end_ns).fold(flow.end_ns, i64::max);
+        let mut forest = Forest::of(story, start);
+        story.unfinished.iter().for_each(|unfinished| forest.add_unfinished(unfinished));
+        // A cause stands above its effect, also where both set off each other.
+        let (forward, backward): (Vec<&Edge>, Vec<&Edge>) =
+            flow.edges.iter().partition(|edge| edge.from.start_ns <= edge.to.start_ns);
+        forward.into_iter().chain(backward).for_each(|edge| forest.add(edge));
         let Forest { rows, times, above, .. } = forest;
         let placed = upper_levels(arrange(&times, &above), limit);
-        FlowRows { rows, placed, start: flow.start_ns, duration: flow.end_ns.saturating_sub(flow.start_ns) }
+        FlowRows { rows, placed, start, duration: end.saturating_sub(start) }
     }
 
     /// Whether rows were left out.
@@ -167,6 +182,7 @@ impl FlowRows {
                 row.hop,
                 row.destination.as_deref(),
                 row.certainty,
+                row.cause.as_deref(),
             ];
             words.iter_mut().zip(texts).for_each(|(words, text)| words.push(text));
         }
@@ -199,13 +215,15 @@ impl FlowRows {
 
 /// The rows, and what stands above each.
 struct Forest {
+    /// When the flow began.
+    start_ns: i64,
     rows: Vec<FlowRow>,
     times: Vec<Timed>,
     above: Vec<Above>,
     at: HashMap<(TraceId, SpanId), usize>,
-    /// The topmost span above each span in its own trace.
+    /// The topmost row of the tree in which each row stands, of a span that of its own trace.
     tops: Vec<usize>,
-    /// Topmost spans that stand below a hop, and the spans that sent it.
+    /// Topmost rows that stand below another tree, and the spans that led to them.
     hung: HashMap<usize, usize>,
     /// Spans between which and their parents a hop stands.
     parted: HashSet<usize>,
@@ -213,11 +231,12 @@ struct Forest {
 
 impl Forest {
     /// The spans, each trace by itself.
-    fn of(story: &Story) -> Forest {
+    fn of(story: &Story, start_ns: i64) -> Forest {
         let spans = &story.flow.spans;
-        let rows: Vec<FlowRow> = spans.iter().map(|span| span_row(span, story)).collect();
+        let rows: Vec<FlowRow> = spans.iter().map(|span| span_row(span, story, start_ns)).collect();
         let above = parents(spans);
         Forest {
+            start_ns,
             times: rows.iter().map(|r| Timed { start: r.start, duration: r.duration }).collect(),
             rows,
             tops: tops(&above),
@@ -229,49 +248,79 @@ impl Forest {
         }
     }
 
+    /// Adds an invocation without a span: above what it left, below who called it.
+    fn add_unfinished(&mut self, unfinished: &Unfinished) {
+        let service = unfinished.spans.first().and_then(|place| self.rows.get(*self.at.get(place)?));
+        let row = unfinished_row(unfinished, service.map(|row| row.service.clone()), self.start_ns);
+        let own = self.push(row, Above::Nothing);
+        let orphans: Vec<usize> = unfinished.spans.iter().filter_map(|place| self.at.get(place).copied()).collect();
+        for orphan in orphans {
+            if let Some(above) = self.above.get_mut(orphan).filter(|above| **above == Above::Missing) {
+                *above = Above::Row(own);
+                self.tops.iter_mut().filter(|top| **top == orphan).for_each(|top| *top = own);
+            }
+        }
+        if let Some(caller) = unfinished.caller.and_then(|place| self.at.get(&place)).copied() {
+            self.hang(own, caller, caller);
+        }
+    }
+
     /// Adds the hop of an edge, and puts below it what received.
-    fn add(&mut self, edge: &Edge, flow: &Flow) {
+    fn add(&mut self, edge: &Edge) {
         let Some(from) = self.at.get(&(edge.from.trace_id, edge.from.span_id)).copied() else { return };
         if edge.rule == "parent" {
-            self.between(edge, flow);
+            self.part(edge);
             return;
         }
-        let hop = self.push(edge, flow, from);
+        let hop = self.push_hop(edge, from);
         let to = self.at.get(&(edge.to.trace_id, edge.to.span_id)).and_then(|to| self.tops.get(*to)).copied();
-        if let Some(top) = to.filter(|top| !self.hung.contains_key(top) && !self.is_below(from, *top))
-            && let Some(of_top) = self.above.get_mut(top)
-            && !matches!(of_top, Above::Row(_))
-        {
-            *of_top = Above::Row(hop);
-            self.hung.insert(top, from);
+        if let Some(top) = to {
+            self.hang(top, hop, from);
         }
     }
 
     /// Within a trace the parent stands above already: a hop stands between only where a message waited.
-    fn between(&mut self, edge: &Edge, flow: &Flow) {
+    fn part(&mut self, edge: &Edge) {
         if edge.is_synchronous || matches!(edge.hop, "call" | "http") {
             return;
         }
         let Some(to) = self.at.get(&(edge.to.trace_id, edge.to.root_span_id)).copied() else { return };
         let Some(Above::Row(parent)) = self.above.get(to).copied() else { return };
         if self.parted.insert(to) {
-            let hop = self.push(edge, flow, parent);
+            let hop = self.push_hop(edge, parent);
             self.above.get_mut(to).into_iter().for_each(|above| *above = Above::Row(hop));
         }
     }
 
-    fn push(&mut self, edge: &Edge, flow: &Flow, below: usize) -> usize {
-        let row = hop_row(edge, flow);
-        // Whoever waited for the receiver's end did nothing else meanwhile.
-        let until = edge.to.end_ns.saturating_sub(flow.start_ns);
-        let covers = if edge.is_synchronous { until.saturating_sub(row.start).max(row.duration) } else { row.duration };
-        self.times.push(Timed { start: row.start, duration: covers });
-        self.rows.push(row);
-        self.above.push(Above::Row(below));
-        self.rows.len() - 1
+    /// Puts a tree below a row to which a span led. The first that reaches a tree has it; nothing stands below itself.
+    fn hang(&mut self, top: usize, below: usize, from: usize) {
+        let is_free = !self.hung.contains_key(&top) && !self.is_below(from, top);
+        if let Some(above) = self.above.get_mut(top).filter(|above| is_free && !matches!(above, Above::Row(_))) {
+            *above = Above::Row(below);
+            self.hung.insert(top, from);
+        }
     }
 
-    /// Whether a span stands in the tree of `top`, or in one that hangs below it: nothing stands below itself.
+    fn push(&mut self, row: FlowRow, above: Above) -> usize {
+        let number = self.rows.len();
+        self.times.push(Timed { start: row.start, duration: row.duration });
+        self.rows.push(row);
+        self.above.push(above);
+        self.tops.push(number);
+        number
+    }
+
+    fn push_hop(&mut self, edge: &Edge, below: usize) -> usize {
+        let row = hop_row(edge, self.start_ns);
+        // Whoever waited for the receiver's end did nothing else meanwhile.
+        let until = edge.to.end_ns.saturating_sub(self.start_ns);
+        let covers = if edge.is_synchronous { until.saturating_sub(row.start).max(row.duration) } else { row.duration };
+        let hop = self.push(row, Above::Row(below));
+        self.times.get_mut(hop).into_iter().for_each(|times| times.duration = covers);
+        hop
+    }
+
+    /// Whether a span stands in the tree of `top`, or in one that hangs below it.
     fn is_below(&self, span: usize, top: usize) -> bool {
         let mut at = self.tops.get(span).copied();
         // A tree hangs once, and never below itself: the way up ends.
@@ -285,15 +334,34 @@ impl Forest {
     }
 }
 
-fn span_row(span: &FlowSpan, story: &Story) -> FlowRow {
+/// The row of an invocation whose span never came.
+fn unfinished_row(unfinished: &Unfinished, service: Option<String>, start_ns: i64) -> FlowRow {
+    let invocation = &unfinished.invocation;
+    let function = invocation.function.clone();
+    let is_failed = invocation.outcome.is_failed();
+    let (trace, span) = unfinished.place().unwrap_or_default();
+    FlowRow {
+        row: INVOCATION,
+        start: invocation.start_ns.saturating_sub(start_ns),
+        duration: invocation.duration_ns.unwrap_or(0),
+        trace_id: trace.to_string(),
+        span_id: span.to_string(),
+        service: service.or_else(|| function.clone()).unwrap_or_default(),
+        name: function.clone().unwrap_or_else(|| invocation.id.clone()),
+        function,
+        status: Some(if is_failed { "ERROR" } else { "UNSET" }),
+        cause: Some(invocation.cause.clone().unwrap_or_else(|| "its span never came".to_owned())),
+        flags: if is_failed { UNFINISHED | ERROR } else { UNFINISHED },
+        ..FlowRow::default()
+    }
+}
+
+fn span_row(span: &FlowSpan, story: &Story, start_ns: i64) -> FlowRow {
     let flags = story.flags.get(&(span.trace_id, span.span_id)).copied().unwrap_or_default();
     FlowRow {
         row: SPAN,
-        start: span.start_ns.saturating_sub(story.flow.start_ns),
+        start: span.start_ns.saturating_sub(start_ns),
         duration: span.end_ns.saturating_sub(span.start_ns),
-        self_time: 0,
-        parent_row: -1,
-        depth: 0,
         trace_id: span.trace_id.to_string(),
         span_id: span.span_id.to_string(),
         service: span.service.clone(),
@@ -301,42 +369,31 @@ fn span_row(span: &FlowSpan, story: &Story) -> FlowRow {
         name: span.name.clone(),
         kind: Some(span.kind.name()),
         status: Some(if span.is_error { "ERROR" } else { "UNSET" }),
-        hop: None,
-        destination: None,
-        certainty: None,
-        attempt: None,
         flags: if span.is_error { flags | ERROR } else { flags },
-        children: 0,
-        descendants: 0,
+        ..FlowRow::default()
     }
 }
 
-fn hop_row(edge: &Edge, flow: &Flow) -> FlowRow {
+fn hop_row(edge: &Edge, start_ns: i64) -> FlowRow {
     let bits = [(edge.is_retry, RETRY), (edge.is_fan_out, FAN_OUT), (edge.is_dead_letter, DEAD_LETTER)];
     let flags = bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit);
     let receiver = edge.to.function.as_deref().unwrap_or(&edge.to.service);
     FlowRow {
         row: HOP,
         // A message waits until it is received; a clock may say that it was received before.
-        start: edge.to.start_ns.saturating_sub(edge.wait_ns).saturating_sub(flow.start_ns),
+        start: edge.to.start_ns.saturating_sub(edge.wait_ns).saturating_sub(start_ns),
         duration: edge.wait_ns,
-        self_time: 0,
-        parent_row: -1,
-        depth: 0,
         trace_id: edge.to.trace_id.to_string(),
         span_id: edge.to.span_id.to_string(),
         service: edge.from.service.clone(),
         function: edge.from.function.clone(),
         name: edge.destination.clone().unwrap_or_else(|| receiver.to_owned()),
-        kind: None,
-        status: None,
         hop: Some(edge.hop),
         destination: edge.destination.clone(),
         certainty: Some(certainty_name(edge.certainty)),
         attempt: Some(edge.attempt),
         flags,
-        children: 0,
-        descendants: 0,
+        ..FlowRow::default()
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use arrow::array::Array;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hopline_stitch::cost::Usage;
 use hopline_stitch::fingerprint;
 use hopline_stitch::invocation::insights::{self, FunctionStats, Thresholds};
 use hopline_stitch::invocation::rollup::{MINUTE_NS, Rollup, RollupKey};
-use hopline_stitch::invocation::{Invocation, StartType};
+use hopline_stitch::invocation::{Invocation, Outcome, StartType};
 use http::Uri;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -20,7 +21,7 @@ use crate::api::answer::{self, json, rfc3339};
 use crate::api::filter::Where;
 use crate::api::invocations::read::{Which, known};
 use crate::api::params::{Params, TimeRange, bad};
-use crate::api::rollups;
+use crate::api::rollups::{self, whole_minutes};
 use crate::engine::Session;
 use crate::error::{Error, Problem};
 use crate::otlp::columns::{Bytes, time};
@@ -31,15 +32,15 @@ const STEPS_MAX: i64 = 11_000;
 /// Most kinds of errors in one answer.
 const ERRORS_MAX: usize = 100;
 
-/// What `/api/v1/functions/{name}` takes.
+/// What `/api/v1/functions/{function}` takes.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described: read one by one")]
 pub(crate) struct FunctionParams {
-    /// From here on. Default: an hour before `end`.
+    /// From here on, from a whole minute. Default: an hour before `end`.
     #[param(value_type = Option<String>, example = "-24h")]
     start: Option<i64>,
-    /// Up to here. Default: now.
+    /// Up to here, to a whole minute. Default: now.
     #[param(value_type = Option<String>)]
     end: Option<i64>,
     /// The length of a step of the series, in whole minutes. Default: a hundredth of the range, at least a minute.
@@ -53,13 +54,13 @@ pub(crate) struct FunctionAnswer {
     /// At a glance, with the range of the same length before.
     #[serde(flatten)]
     summary: FunctionSummary,
-    /// RFC 3339: the range.
+    /// RFC 3339: the range, of whole minutes.
     start: String,
-    /// RFC 3339: the range.
+    /// RFC 3339: its end.
     end: String,
     /// Nanoseconds of a step of the series.
     step_ns: i64,
-    /// Figures over time. Steps without invocations are left out.
+    /// Figures over time, by whole minutes. Steps without invocations are left out.
     series: Vec<Step>,
     /// Figures by version.
     by_version: Vec<Group>,
@@ -69,12 +70,12 @@ pub(crate) struct FunctionAnswer {
     by_region: Vec<Group>,
     /// Figures by start type: `cold`, `warm`, `preinit`, `restore`, `unknown`.
     by_start_type: Vec<Group>,
-    /// Errors by kind, the most frequent first.
+    /// Errors by kind, the most frequent first: a hundred at most.
     errors_by_kind: Vec<ErrorKindAnswer>,
     /// What is worth a look, the worst first.
     insights: Vec<InsightAnswer>,
     /// The version of the price table by which costs were worked out.
-    prices: String,
+    price_table: String,
     /// ISO 4217.
     currency: String,
     /// How far quantiles may be from the true ones, as a share of them.
@@ -89,7 +90,7 @@ pub(crate) struct FunctionAnswer {
 /// The figures of one step of time.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Step {
-    /// RFC 3339: its start.
+    /// RFC 3339: its start, a whole minute.
     time: String,
     #[serde(flatten)]
     figures: Figures,
@@ -165,7 +166,7 @@ pub(crate) async fn function(
     uri: Uri,
 ) -> Result<Response, Error> {
     let params = Params::of::<FunctionParams>(&uri)?;
-    let range = range_of(&params)?;
+    let range = whole_minutes(range_of(&params)?);
     let step = step_of(&params, range)?;
     let session = answer::unlimited_session(&state, "function");
     let now = rollups::read(&session, Some(&name), range).await?;
@@ -178,7 +179,8 @@ pub(crate) async fn function(
     let invocations = known(&session, &Which { function: Some(name.clone()), range }).await?;
     let failed: Vec<&Invocation> = invocations.within(range).filter(|i| i.outcome.is_failed()).collect();
     let all: Vec<&Invocation> = invocations.within(range).collect();
-    let reason = now.reason.clone().or(invocations.reason.clone());
+    let (errors_by_kind, cut) = errors(&session, &name, range, &failed).await?;
+    let reason = now.reason.clone().or(then.reason.clone()).or(invocations.reason.clone()).or(cut);
     let stats = stats(&state, &name, range, &rollups, &all);
     let found = insights::of(&stats, &Thresholds::default()).into_iter().map(|insight| InsightAnswer {
         kind: insight.kind.name(),
@@ -196,9 +198,9 @@ pub(crate) async fn function(
         by_trigger: groups(&rollups, |key| key.trigger.map(|t| t.name().to_owned()).unwrap_or_default()),
         by_region: groups(&rollups, |key| key.region.clone()),
         by_start_type: groups(&rollups, |key| key.start_type.name().to_owned()),
-        errors_by_kind: errors(&session, &name, range, &failed).await?,
+        errors_by_kind,
         insights: found.collect(),
-        prices: prices.version().to_owned(),
+        price_table: prices.version().to_owned(),
         currency: prices.currency().to_owned(),
         relative_error: hopline_stitch::invocation::RELATIVE_ERROR,
         complete: reason.is_none(),
@@ -238,8 +240,7 @@ fn series(rollups: &[Counted<'_>], range: TimeRange, step: i64) -> Vec<Step> {
     let start = range.start.unwrap_or_default();
     let mut steps: BTreeMap<i64, Vec<Counted<'_>>> = BTreeMap::new();
     for (key, rollup) in rollups {
-        // The first minute of a range may have begun before it.
-        let at = (key.minute.saturating_mul(MINUTE_NS).max(start) - start).div_euclid(step);
+        let at = key.minute.saturating_mul(MINUTE_NS).saturating_sub(start).div_euclid(step);
         steps.entry(at).or_default().push((key, rollup));
     }
     let step_of = |(at, rollups): (i64, Vec<Counted<'_>>)| Step {
@@ -263,7 +264,7 @@ async fn errors(
     name: &str,
     range: TimeRange,
     failed: &[&Invocation],
-) -> Result<Vec<ErrorKindAnswer>, Error> {
+) -> Result<(Vec<ErrorKindAnswer>, Option<String>), Error> {
     let mut kinds: HashMap<u64, Vec<&Invocation>> = HashMap::new();
     for invocation in failed {
         if let Some(fingerprint) = invocation.fingerprint {
@@ -272,8 +273,15 @@ async fn errors(
     }
     let mut kinds: Vec<(u64, Vec<&Invocation>)> = kinds.into_iter().collect();
     kinds.sort_by_key(|(fingerprint, of_kind)| (std::cmp::Reverse(of_kind.len()), *fingerprint));
+    let reason = (kinds.len() > ERRORS_MAX).then(|| format!("the limit of {ERRORS_MAX} kinds of errors was reached"));
     kinds.truncate(ERRORS_MAX);
-    let first_seen = first_seen(session, name, kinds.iter().map(|(fingerprint, _)| *fingerprint)).await?;
+    let mut first_seen = first_seen(session, name, kinds.iter().map(|(fingerprint, _)| *fingerprint)).await?;
+    for (fingerprint, of_kind) in &kinds {
+        let outcome = of_kind.first().map(|i| i.outcome);
+        if let (false, Some(outcome)) = (first_seen.contains_key(fingerprint), outcome) {
+            first_seen.extend(first_told(session, name, outcome).await?.map(|first| (*fingerprint, first)));
+        }
+    }
     let kind = |(fingerprint, of_kind): &(u64, Vec<&Invocation>)| {
         let latest = of_kind.iter().max_by_key(|i| i.start_ns)?;
         let earliest = of_kind.iter().map(|i| i.start_ns).min()?;
@@ -292,7 +300,27 @@ async fn errors(
             trace_id: latest.trace_id.map(|id| id.to_string()),
         })
     };
-    Ok(kinds.iter().filter_map(kind).collect())
+    Ok((kinds.iter().filter_map(kind).collect(), reason))
+}
+
+/// When an end was first told of which no source gives an error: its fingerprint is that of the outcome.
+async fn first_told(session: &Session, name: &str, outcome: Outcome) -> Result<Option<i64>, Error> {
+    let mut conditions = Where::default();
+    conditions.equals("function", Some(name));
+    conditions.and(match outcome {
+        Outcome::Timeout => "status = 'timeout'",
+        Outcome::Oom => "out_of_memory IS NOT NULL",
+        Outcome::Crash => "status = 'crash'",
+        _ => "status = 'error' AND fingerprint IS NULL",
+    });
+    let sql = format!("SELECT min(time) AS first FROM invocations {}", conditions.text());
+    for batch in answer::rows(session, &sql, conditions.params()).await? {
+        let first = time(&batch, "first")?;
+        if batch.num_rows() > 0 && first.is_valid(0) {
+            return Ok(Some(first.value(0)));
+        }
+    }
+    Ok(None)
 }
 
 async fn first_seen(

@@ -14,7 +14,7 @@ use super::{before, range_of};
 use crate::api::ApiState;
 use crate::api::answer::{self, json, rfc3339};
 use crate::api::params::{Params, TimeRange};
-use crate::api::rollups::{self, Rollups};
+use crate::api::rollups::{self, Rollups, whole_minutes};
 use crate::error::{Error, Problem};
 
 /// What `/api/v1/functions` takes.
@@ -22,10 +22,10 @@ use crate::error::{Error, Problem};
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "start and end are read as a range")]
 pub(crate) struct FunctionsParams {
-    /// From here on. Default: an hour before `end`.
+    /// From here on, from a whole minute. Default: an hour before `end`.
     #[param(value_type = Option<String>, example = "-24h")]
     start: Option<i64>,
-    /// Up to here. Default: now.
+    /// Up to here, to a whole minute. Default: now.
     #[param(value_type = Option<String>)]
     end: Option<i64>,
     /// Functions in the answer.
@@ -38,12 +38,12 @@ pub(crate) struct FunctionsParams {
 pub(crate) struct FunctionsAnswer {
     /// By name. Those that ran in the range or in the one before.
     functions: Vec<FunctionSummary>,
-    /// RFC 3339: the range.
+    /// RFC 3339: the range, of whole minutes.
     start: String,
-    /// RFC 3339: the range.
+    /// RFC 3339: its end.
     end: String,
     /// The version of the price table by which costs were worked out.
-    prices: String,
+    price_table: String,
     /// ISO 4217.
     currency: String,
     /// How far quantiles may be from the true ones, as a share of them.
@@ -103,10 +103,10 @@ pub(crate) struct Figures {
     pub(super) duration_p95_ns: Option<u64>,
     /// Nanoseconds: 99 of 100 are at most this long.
     pub(super) duration_p99_ns: Option<u64>,
-    /// Bytes of memory that one was given at most.
-    pub(super) memory_size: Option<u64>,
-    /// Bytes of memory that one used at most.
-    pub(super) memory_used_max: Option<u64>,
+    /// The most memory that one was given.
+    pub(super) memory_size_bytes: Option<u64>,
+    /// The most memory that one used.
+    pub(super) memory_used_bytes: Option<u64>,
     /// Nanoseconds that are billed.
     pub(super) billed_ns: u64,
     /// What they cost; null if no cost is known.
@@ -150,8 +150,8 @@ impl Figures {
             duration_p50_ns: whole(all.duration.quantile(0.5)),
             duration_p95_ns: whole(all.duration.quantile(0.95)),
             duration_p99_ns: whole(all.duration.quantile(0.99)),
-            memory_size: known(all.memory_size_max),
-            memory_used_max: known(all.memory_used_max),
+            memory_size_bytes: known(all.memory_size_max),
+            memory_used_bytes: known(all.memory_used_max),
             billed_ns: all.billed_ns,
             cost: all.cost(),
             costed: all.costed,
@@ -172,14 +172,13 @@ impl Figures {
 )]
 pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result<Response, Error> {
     let params = Params::of::<FunctionsParams>(&uri)?;
-    let range = range_of(&params)?;
+    let range = whole_minutes(range_of(&params)?);
     let limit = params.limit("limit", 10_000, 10_000)?;
     let session = answer::unlimited_session(&state, "functions");
     let now = rollups::read(&session, None, range).await?;
     let then = rollups::read(&session, None, before(range)).await?;
     let names: BTreeSet<&str> = [&now, &then].into_iter().flat_map(Rollups::functions).collect();
-    let mut functions: Vec<FunctionSummary> = names.iter().take(limit).map(|name| summary(name, &now, &then)).collect();
-    functions.truncate(limit);
+    let functions: Vec<FunctionSummary> = names.iter().take(limit).map(|name| summary(name, &now, &then)).collect();
     let cut = (names.len() > limit).then(|| format!("the limit of {limit} functions was reached"));
     let reason = cut.or_else(|| now.reason.clone()).or_else(|| then.reason.clone());
     let prices = state.engine.prices();
@@ -188,7 +187,7 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
         functions,
         start: rfc3339(start.unwrap_or_default()),
         end: rfc3339(end.unwrap_or_default()),
-        prices: prices.version().to_owned(),
+        price_table: prices.version().to_owned(),
         currency: prices.currency().to_owned(),
         relative_error: hopline_stitch::invocation::RELATIVE_ERROR,
         complete: reason.is_none(),

@@ -1,10 +1,11 @@
 //! Reads what is known of invocations, and brings it together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use hopline_model::{Table, schema};
+use hopline_model::{SpanId, Table, schema};
 use hopline_stitch::facts::facts;
-use hopline_stitch::invocation::{EnvironmentKey, Fact, Invocation, Merged, Past, Rules, merge};
+use hopline_stitch::invocation::{EnvironmentKey, Fact, Invocation, Merged, Past, Rules, Source, merge};
+use hopline_stitch::key::{Key, Kind};
 
 use crate::api::answer;
 use crate::api::filter::Where;
@@ -12,6 +13,7 @@ use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
 use crate::otlp::columns::{Text, time};
+use crate::sql::params::Param;
 
 const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -27,23 +29,25 @@ const FACTS_MAX: usize = 1_000_000;
 
 /// Which invocations.
 #[derive(Debug, Clone, Default)]
-pub(in crate::api) struct Which {
+pub(crate) struct Which {
     /// Of this function.
-    pub(in crate::api) function: Option<String>,
+    pub(crate) function: Option<String>,
     /// That began in this range.
-    pub(in crate::api) range: TimeRange,
+    pub(crate) range: TimeRange,
 }
 
 /// Invocations, and whether these are all.
-pub(in crate::api) struct Known {
-    pub(in crate::api) merged: Merged,
+pub(crate) struct Known {
+    pub(crate) merged: Merged,
+    /// Log records that the platform says it dropped in the range.
+    pub(crate) dropped_records: i64,
     /// Why these are not all.
-    pub(in crate::api) reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl Known {
     /// The invocations that began in `range`.
-    pub(in crate::api) fn within(&self, range: TimeRange) -> impl Iterator<Item = &Invocation> {
+    pub(crate) fn within(&self, range: TimeRange) -> impl Iterator<Item = &Invocation> {
         let is_in = move |invocation: &&Invocation| {
             range.start.is_none_or(|start| invocation.start_ns >= start)
                 && range.end.is_none_or(|end| invocation.start_ns < end)
@@ -53,48 +57,129 @@ impl Known {
 }
 
 /// All that is known of the invocations that began in a range.
-pub(in crate::api) async fn known(session: &Session, which: &Which) -> Result<Known, Error> {
-    let (mut found, reason) = rows(session, which).await?;
-    found.extend(beginnings(session, which).await?);
-    let past = past(session, which).await?;
+pub(crate) async fn known(session: &Session, which: &Which) -> Result<Known, Error> {
+    known_with(session, Vec::new(), std::slice::from_ref(which)).await
+}
+
+/// All that is known of the invocations of each `which`, and of those of which `found` tells.
+async fn known_with(session: &Session, mut found: Vec<Fact>, which: &[Which]) -> Result<Known, Error> {
+    let mut is_cut = false;
+    let mut past = HashMap::new();
+    let mut dropped = BTreeSet::new();
+    for which in which {
+        let facts = rows(session, which).await?;
+        let beginnings = beginnings(session, which).await?;
+        is_cut |= facts.len() > FACTS_MAX || beginnings.len() > FACTS_MAX;
+        dropped.extend(facts.iter().filter(|fact| which.is_dropping(fact)).cloned());
+        found.extend(facts.into_iter().take(FACTS_MAX));
+        found.extend(beginnings.into_iter().take(FACTS_MAX));
+        past.extend(self::past(session, which).await?);
+    }
     let of_past = |key: &EnvironmentKey| {
         // What was seen before is not among the facts: then the first of these is not the first.
         Past { first_start_ns: past.get(key).copied(), init_type: None }
     };
     let rules = Rules { past: &of_past, prices: Some(session.engine().prices()), ..Rules::default() };
     let merged = merge(&found, &rules);
-    Ok(Known { merged, reason })
-}
-
-/// The facts of one invocation, and of its environment around it.
-pub(in crate::api) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, Error> {
-    let mut conditions = Where::default();
-    conditions.equals("invocation_id", Some(id));
-    let found = select(session, conditions, usize::MAX).await?;
-    let Some(first) = found.iter().map(|fact| fact.time_ns).min() else { return Ok(None) };
-    let last = found.iter().map(|fact| fact.time_ns).max().unwrap_or(first);
-    // Its start type depends on what else ran in its environment.
-    let function = found.iter().find_map(|fact| fact.function.clone());
-    let range = TimeRange { start: Some(first - RUN_MAX), end: Some(last + RUN_MAX) };
-    known(session, &Which { function, range }).await.map(Some)
-}
-
-async fn rows(session: &Session, which: &Which) -> Result<(Vec<Fact>, Option<String>), Error> {
-    let mut conditions = Where::default();
-    conditions.equals("function", which.function.as_deref());
-    let range = TimeRange {
-        start: which.range.start.map(|start| start.saturating_sub(RUN_MAX)),
-        end: which.range.end.map(|end| end.saturating_add(RUN_MAX)),
-    };
-    conditions.range("time", range);
-    let mut found = select(session, conditions, FACTS_MAX + 1).await?;
-    let reason = (found.len() > FACTS_MAX).then(|| {
+    let reason = is_cut.then(|| {
         format!(
             "more than {FACTS_MAX} facts are known of invocations in this range: ask for a shorter one, or one function"
         )
     });
-    found.truncate(FACTS_MAX);
-    Ok((found, reason))
+    let dropped_records = dropped.iter().filter_map(|fact| fact.dropped_records).fold(0, i64::saturating_add);
+    Ok(Known { merged, dropped_records, reason })
+}
+
+impl Which {
+    /// Whether the fact tells of records that were dropped in the range.
+    fn is_dropping(&self, fact: &Fact) -> bool {
+        fact.source == Source::LogsDropped
+            && self.range.start.is_none_or(|start| fact.time_ns >= start)
+            && self.range.end.is_none_or(|end| fact.time_ns < end)
+    }
+}
+
+/// The facts of one invocation, and of its environment around it. One without a request id is known by its span.
+pub(super) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, Error> {
+    let mut conditions = Where::default();
+    conditions.equals("invocation_id", Some(id));
+    let mut found = select(session, conditions).await?;
+    if let (true, Ok(span)) = (found.is_empty(), id.parse::<SpanId>()) {
+        let mut conditions = Where::default();
+        conditions.equals("span_id", Some(span));
+        conditions.and("invocation_id IS NULL AND source = 'span'");
+        found = select(session, conditions).await?;
+    }
+    // Its start type depends on what else ran in its environment.
+    let mut of_functions: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for fact in &found {
+        let function = fact.function.clone().unwrap_or_default();
+        let (first, last) = of_functions.entry(function).or_insert((fact.time_ns, fact.time_ns));
+        (*first, *last) = ((*first).min(fact.time_ns), (*last).max(fact.time_ns));
+    }
+    if of_functions.is_empty() {
+        return Ok(None);
+    }
+    let which = |(function, (first, last)): (String, (i64, i64))| {
+        let range = TimeRange { start: Some(first.saturating_sub(RUN_MAX)), end: Some(last.saturating_add(RUN_MAX)) };
+        Which { function: Some(function), range }
+    };
+    let which: Vec<Which> = of_functions.into_iter().map(which).collect();
+    known_with(session, found, &which).await.map(Some)
+}
+
+/// What is told of the invocations with these ids, and of those that ran in these environments (function, instance) in
+/// the range. Of their start types nothing is said.
+pub(in crate::api) async fn told(
+    session: &Session,
+    ids: impl Iterator<Item = &str>,
+    environments: &BTreeSet<(&str, &str)>,
+    range: TimeRange,
+) -> Result<Merged, Error> {
+    let mut found = Vec::new();
+    let mut conditions = Where::default();
+    let ids: Vec<String> = ids.map(|id| conditions.param(id)).collect();
+    if !ids.is_empty() {
+        conditions.and(format!("invocation_id IN ({})", ids.join(", ")));
+        found.extend(select(session, conditions).await?);
+    }
+    if !environments.is_empty() {
+        let mut conditions = Where::default();
+        conditions.range("time", around(range));
+        let functions: BTreeSet<&str> = environments.iter().map(|(function, _)| *function).collect();
+        let functions: Vec<String> = functions.into_iter().map(|function| conditions.param(function)).collect();
+        let instances: Vec<String> = environments.iter().map(|(_, instance)| conditions.param(*instance)).collect();
+        conditions.and(format!("function IN ({})", functions.join(", ")));
+        conditions.and(format!("instance IN ({})", instances.join(", ")));
+        found.extend(select(session, conditions).await?);
+    }
+    Ok(merge(&found, &Rules::default()))
+}
+
+/// The range in which is told what ran in `range`.
+fn around(range: TimeRange) -> TimeRange {
+    TimeRange {
+        start: range.start.map(|start| start.saturating_sub(RUN_MAX)),
+        end: range.end.map(|end| end.saturating_add(RUN_MAX)),
+    }
+}
+
+/// Whether a span is stored that ran or called the invocation with this id.
+pub(super) async fn has_keys(session: &Session, id: &str) -> Result<bool, Error> {
+    let mut conditions = Where::default();
+    conditions.equals("key_hash", Some(Param::Bytes(Key::new(Kind::Lambda, id).hash().0.to_vec())));
+    conditions.and("trace_id IS NOT NULL");
+    let sql = format!("SELECT trace_id FROM hop_keys {} LIMIT 1", conditions.text());
+    let rows = answer::rows(session, &sql, conditions.params()).await?;
+    Ok(rows.iter().any(|batch| batch.num_rows() > 0))
+}
+
+/// The facts of the range and a little around it; one more than [`FACTS_MAX`] if there are more.
+async fn rows(session: &Session, which: &Which) -> Result<Vec<Fact>, Error> {
+    let mut conditions = Where::default();
+    conditions.equals("function", which.function.as_deref());
+    conditions.range("time", around(which.range));
+    select(session, conditions).await
 }
 
 /// Environments that were made ready before the range.
@@ -105,7 +190,7 @@ async fn beginnings(session: &Session, which: &Which) -> Result<Vec<Fact>, Error
     conditions.equals("function", which.function.as_deref());
     conditions.range("time", TimeRange { start: Some(start.saturating_sub(AHEAD_MAX)), end: Some(start) });
     conditions.and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report')");
-    select(session, conditions, FACTS_MAX).await
+    select(session, conditions).await
 }
 
 /// When environments were first seen, of those that were seen before the range.
@@ -134,11 +219,11 @@ async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey
     Ok(first)
 }
 
-async fn select(session: &Session, conditions: Where, limit: usize) -> Result<Vec<Fact>, Error> {
+/// Facts; one more than [`FACTS_MAX`] if there are more.
+async fn select(session: &Session, conditions: Where) -> Result<Vec<Fact>, Error> {
     let schema = schema::of(Table::Invocations);
     let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let limit = if limit == usize::MAX { String::new() } else { format!("LIMIT {limit}") };
-    let sql = format!("SELECT {} FROM invocations {} {limit}", columns.join(", "), conditions.text());
+    let sql = format!("SELECT {} FROM invocations {} LIMIT {}", columns.join(", "), conditions.text(), FACTS_MAX + 1);
     let mut found = Vec::new();
     for batch in answer::rows(session, &sql, conditions.params()).await? {
         found.extend(facts(&batch).map_err(|e| Error::Internal(Box::new(e)))?);

@@ -308,9 +308,9 @@ fn steps_of_one_run_belong_together_even_if_nobody_started_it() {
          c s - server release/release 4 5 inv=r3 in=sfn:run",
         &["a", "b", "c"],
         "a b c
+         a.s -> b.s sfn sfn exact 1s
+         b.s -> c.s sfn sfn exact 1s
          half in sfn:run a.s
-         half in sfn:run b.s
-         half in sfn:run c.s
          shape Saga Orchestration",
     );
     check_all(
@@ -320,7 +320,7 @@ fn steps_of_one_run_belong_together_even_if_nobody_started_it() {
         &["a", "b", "z"],
         "z a b
          z.c -> a.s sfn sfn exact 0.5s
-         z.c -> b.s sfn sfn exact 1.5s
+         a.s -> b.s sfn sfn exact 0s
          shape Orchestration",
     );
 }
@@ -464,5 +464,39 @@ fn spans_may_know_their_segments_themselves() {
         &["a", "b"],
         "a b
          a.p -> b.s xray xray xray 3s",
+    );
+}
+
+#[test]
+fn a_step_follows_the_one_before_it_and_a_retry_what_the_first_try_followed() {
+    check(
+        "z c - client shop 0 0.5 out=sfn:run
+         a s - server reserve/reserve 1 2 inv=r1 in=sfn:run#reserve#t1#0,sfn:run error
+         b s - server reserve/reserve 3 4 inv=r2 in=sfn:run#reserve#t1#1,sfn:run
+         c s - server pay/pay         5 6 inv=r3 in=sfn:run#pay#t2#0,sfn:run",
+        "z",
+        "z a b c
+         z.c -> a.s sfn sfn exact 0.5s
+         z.c -> b.s sfn sfn exact 2.5s retry 2
+         b.s -> c.s sfn sfn exact 1s
+         shape Retries Orchestration",
+    );
+}
+
+#[test]
+fn behind_steps_side_by_side_the_cause_is_inferred() {
+    check(
+        "z c - client shop 0 0.5 out=sfn:run
+         a s - server first/first 1 2   inv=r1 in=sfn:run
+         b s - server left/left   3 6   inv=r2 in=sfn:run
+         c s - server right/right 3 5   inv=r3 in=sfn:run
+         d s - server last/last   7 8   inv=r4 in=sfn:run",
+        "z",
+        "z a b c d
+         z.c -> a.s sfn sfn exact 0.5s
+         a.s -> b.s sfn sfn exact 1s
+         a.s -> c.s sfn sfn exact 1s
+         b.s -> d.s sfn sfn inferred 1s of 2
+         shape Orchestration",
     );
 }

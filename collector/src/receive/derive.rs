@@ -1,0 +1,109 @@
+//! Adds to decoded rows what follows from them: hop keys, facts of invocations, and which
+//! hours no roll-up counts any more.
+//!
+//! What cannot be derived is counted, and the rows themselves are kept: they are what was
+//! acknowledged.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int32Type, TimestampNanosecondType};
+use arrow::record_batch::RecordBatch;
+use hopline_model::Table;
+use hopline_stitch::derive::{DeriveError, Deriver};
+use hopline_stitch::rollups::{HOUR, batch, changed};
+use hopline_storage::Position;
+use hopline_storage::changes::Unit;
+
+use super::commit::Batches;
+use super::metrics::Metrics;
+use super::store::Store;
+
+const MINUTE_NS: i64 = 60_000_000_000;
+/// An invocation may have begun this long before something is said of it (AWS Lambda quotas: 15 minutes).
+const RUN_MAX: i64 = 16;
+
+/// Derives rows of one batch after the other.
+#[derive(Default)]
+pub(crate) struct Derivation {
+    deriver: Deriver,
+}
+
+impl Derivation {
+    /// Adds to `batches`, which are of the records up to `position`, what follows from them.
+    pub(crate) fn add(&mut self, batches: &mut Batches, store: &dyn Store, position: Position, metrics: &Metrics) {
+        let mut derived = Batches::new();
+        for (table, rows) in &*batches {
+            // A panic must not take the rows with it: they were decoded.
+            let outcome = catch_unwind(AssertUnwindSafe(|| of_batch(&mut self.deriver, *table, rows)));
+            match outcome {
+                Ok(Ok(more)) => derived.extend(more),
+                Ok(Err(error)) => {
+                    metrics.derive_failures.inc();
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%table, error, "nothing was derived from a batch");
+                }
+                Err(_) => {
+                    metrics.derive_failures.inc();
+                    self.deriver = Deriver::default();
+                    tracing::error!(%table, rows = rows.num_rows(), "deriving from a batch panicked");
+                }
+            }
+        }
+        metrics.hop_keys_dropped.inc_by(self.deriver.take_dropped());
+        metrics.hop_keys_refused.inc_by(self.deriver.take_refused());
+        let changes = changes(&derived);
+        derived.extend(changed_rows(store.note_changes(changes), position));
+        batches.append(&mut derived);
+    }
+}
+
+fn of_batch(deriver: &mut Deriver, table: Table, rows: &RecordBatch) -> Result<Batches, DeriveError> {
+    let derived = match table {
+        Table::Spans => deriver.of_spans(rows)?,
+        Table::Logs => deriver.of_logs(rows)?,
+        _ => return Ok(Batches::new()),
+    };
+    let keys = derived.hop_keys.map(|rows| (Table::HopKeys, rows));
+    Ok(keys.into_iter().chain(derived.invocations.map(|rows| (Table::Invocations, rows))).collect())
+}
+
+/// The hours whose roll-ups the facts in `batches` change. How an environment came to be ready may be told by what
+/// it did in the hour before, so the next hour is among them.
+fn changes(batches: &Batches) -> Vec<Unit> {
+    let mut units = BTreeSet::new();
+    for (_, rows) in batches.iter().filter(|(table, _)| *table == Table::Invocations) {
+        let column = |name: &str| rows.column_by_name(name);
+        let tenants = column("tenant").and_then(|c| c.as_dictionary_opt::<Int32Type>());
+        let functions = column("function").and_then(|c| c.as_dictionary_opt::<Int32Type>());
+        let times = column("time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        let (Some(tenants), Some(functions), Some(times)) = (tenants, functions, times) else { continue };
+        let mut places: BTreeSet<(Option<usize>, Option<usize>, i64)> = BTreeSet::new();
+        for row in 0..rows.num_rows() {
+            let minute = times.value(row).div_euclid(MINUTE_NS);
+            let hours = [minute - RUN_MAX, minute, minute.saturating_add(HOUR)];
+            places.extend(hours.map(|m| (tenants.key(row), functions.key(row), m.div_euclid(HOUR) * HOUR)));
+        }
+        let (tenants, functions) = (tenants.values().as_string_opt::<i32>(), functions.values().as_string_opt::<i32>());
+        let (Some(tenants), Some(functions)) = (tenants, functions) else { continue };
+        let word = |words: &arrow::array::StringArray, key: Option<usize>| -> Arc<str> {
+            key.filter(|key| *key < words.len()).map_or("", |key| words.value(key)).into()
+        };
+        units.extend(places.into_iter().map(|(t, f, hour)| (word(tenants, t), hour, word(functions, f))));
+    }
+    units.into_iter().collect()
+}
+
+/// Rows that say that these hours changed.
+fn changed_rows(units: Vec<Unit>, position: Position) -> Batches {
+    let revision = i64::try_from(position.0).unwrap_or(i64::MAX);
+    let tenants: BTreeSet<Arc<str>> = units.iter().map(|(tenant, ..)| Arc::clone(tenant)).collect();
+    let of_tenant = |tenant: &Arc<str>| {
+        let rows = units.iter().filter(|(t, ..)| t == tenant);
+        let rows: Vec<_> = rows.map(|(_, hour, function)| changed(function, *hour, revision)).collect();
+        batch(tenant, &rows).ok().flatten().map(|rows| (Table::FunctionMinutes, rows))
+    };
+    tenants.iter().filter_map(of_tenant).collect()
+}

@@ -1,0 +1,129 @@
+//! Invocations that ran out of time or crashed before they sent their span: what the platform tells of them, the
+//! spans that they left without a parent, and the span that called them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use arrow::array::RecordBatch;
+use hopline_model::{SpanId, TraceId};
+use hopline_stitch::flow::{Flow, FlowSpan};
+use hopline_stitch::invocation::Invocation;
+use hopline_stitch::key::{Direction, Key, Kind};
+use hopline_stitch::span::SpanKind;
+
+use crate::api::answer;
+use crate::api::filter::Where;
+use crate::api::invocations::read::told;
+use crate::api::params::TimeRange;
+use crate::engine::Session;
+use crate::error::Error;
+use crate::otlp::columns::{Bytes, Text};
+
+/// Of spans without a parent, and of calls that nobody answered, no more are looked into for one flow.
+const LOOKED_AT_MAX: usize = 100;
+
+/// An invocation whose span never came.
+pub(super) struct Unfinished {
+    pub(super) invocation: Invocation,
+    /// What it left: spans whose parent would be its own.
+    pub(super) spans: Vec<(TraceId, SpanId)>,
+    /// Who called it.
+    pub(super) caller: Option<(TraceId, SpanId)>,
+}
+
+impl Unfinished {
+    /// A span by which it is found: one of its own, else its caller's.
+    pub(super) fn place(&self) -> Option<(TraceId, SpanId)> {
+        self.spans.first().copied().or(self.caller)
+    }
+}
+
+/// The invocations of a flow whose span never came, by their start.
+pub(super) async fn unfinished(session: &Session, flow: &Flow) -> Result<Vec<Unfinished>, Error> {
+    let (orphans, calls) = (orphans(flow), calls(flow));
+    if orphans.is_empty() && calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let instances = instances(session, &orphans).await?;
+    let environments: BTreeSet<(&str, &str)> = orphans
+        .iter()
+        .filter_map(|span| Some((span.function.as_deref()?, instances.get(&(span.trace_id, span.span_id))?.as_str())))
+        .collect();
+    let starts = || orphans.iter().map(|span| span.start_ns);
+    let range = TimeRange { start: starts().min(), end: starts().max() };
+    let merged = told(session, calls.keys().map(String::as_str), &environments, range).await?;
+    let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
+    let mut add = |invocation: &Invocation, span: Option<&FlowSpan>| {
+        if invocation.has_span {
+            return;
+        }
+        let key = (invocation.start_ns, invocation.id.clone(), invocation.attempt);
+        let caller = || calls.get(&invocation.id).copied();
+        let fresh = || Unfinished { invocation: invocation.clone(), spans: Vec::new(), caller: caller() };
+        let of_invocation = found.entry(key).or_insert_with(fresh);
+        of_invocation.spans.extend(span.map(|span| (span.trace_id, span.span_id)));
+    };
+    merged.invocations.iter().filter(|i| calls.contains_key(&i.id)).for_each(|i| add(i, None));
+    for span in &orphans {
+        let Some(instance) = instances.get(&(span.trace_id, span.span_id)) else { continue };
+        if let Some(ran) = merged.at(instance, span.start_ns).filter(|i| i.function == span.function) {
+            add(ran, Some(span));
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Spans of functions whose parent is not stored and that are no invocations themselves.
+fn orphans(flow: &Flow) -> Vec<&FlowSpan> {
+    let ids: HashSet<(TraceId, SpanId)> = flow.spans.iter().map(|s| (s.trace_id, s.span_id)).collect();
+    let is_orphan = |span: &&FlowSpan| {
+        span.function.is_some()
+            && span.invocation_id.is_none()
+            && span.kind != SpanKind::Server
+            && span.parent.is_some_and(|parent| !ids.contains(&(span.trace_id, parent)))
+    };
+    flow.spans.iter().filter(is_orphan).take(LOOKED_AT_MAX).collect()
+}
+
+/// Who called whom without an answer: callers by the callee's invocation id.
+fn calls(flow: &Flow) -> BTreeMap<String, (TraceId, SpanId)> {
+    let call = |half: &hopline_stitch::flow::Half| {
+        let key: Key = half.key.as_deref()?.parse().ok()?;
+        let is_call = half.direction == Direction::Out && key.kind == Kind::Lambda;
+        is_call.then_some((key.id, (half.end.trace_id, half.end.span_id)))
+    };
+    flow.halves.iter().filter_map(call).take(LOOKED_AT_MAX).collect()
+}
+
+/// The environments in which spans ran.
+async fn instances(session: &Session, spans: &[&FlowSpan]) -> Result<BTreeMap<(TraceId, SpanId), String>, Error> {
+    let mut found = BTreeMap::new();
+    if spans.is_empty() {
+        return Ok(found);
+    }
+    let mut conditions = Where::default();
+    let traces: BTreeSet<TraceId> = spans.iter().map(|span| span.trace_id).collect();
+    let traces: Vec<String> = traces.into_iter().map(|id| conditions.param(id)).collect();
+    conditions.and(format!("trace_id IN ({})", traces.join(", ")));
+    let ids: Vec<String> = spans.iter().map(|span| conditions.param(span.span_id)).collect();
+    conditions.and(format!("span_id IN ({})", ids.join(", ")));
+    let sql = format!(
+        "SELECT trace_id, span_id, coalesce(resource_attr_text('faas.instance'), \
+         resource_attr_text('service.instance.id')) AS instance FROM spans {}",
+        conditions.text()
+    );
+    for batch in answer::rows(session, &sql, conditions.params()).await? {
+        note(&batch, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn note(batch: &RecordBatch, found: &mut BTreeMap<(TraceId, SpanId), String>) -> Result<(), Error> {
+    let (traces, spans) = (Bytes::of(batch, "trace_id")?, Bytes::of(batch, "span_id")?);
+    let instances = Text::of(batch, "instance")?;
+    for row in 0..batch.num_rows() {
+        let ids = traces.get(row).and_then(TraceId::from_slice).zip(spans.get(row).and_then(SpanId::from_slice));
+        let instance = instances.get(row).filter(|instance| !instance.is_empty());
+        found.extend(ids.zip(instance.map(str::to_owned)));
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! `/hops`.
+
+use super::*;
+
+/// The hour of the tests.
+const RANGE: &str = "start=2026-11-21T10:00:00Z&end=2026-11-21T11:00:00Z";
+
+/// Orders over a queue: one is tried three times and then lies among the dead letters, two nobody receives; and calls by
+/// parent alone, one of them the same as one by a key.
+const SHOP: &str = "
+    a1 p - producer shop            0   1    send=orders:m1
+    b1 c - consumer worker/worker   3   4    receive=orders:m1
+    a2 p - producer shop            10  11   send=orders:m2
+    a2 q p client   shop            10  11   send=orders:m2
+    b2 c - consumer worker/worker   12  13   receive=orders:m2 error
+    b3 c - consumer worker/worker   42  43   receive=orders:m2 error
+    b4 c - consumer worker/worker   72  73   receive=orders:m2 error
+    b5 c - consumer rescue/rescue   90  91   receive=orders-dlq:m2
+    a3 p - producer shop            20  21   send=orders:m3
+    a4 p - producer shop            25  26   send=orders:m4
+    a5 p - producer shop            27  28   send=untold:m5
+    c1 s - server   front           0   5
+    c1 c s client   front           1   4
+    c1 r c server   shop            2   3    error
+    c1 i r client   shop            2.1 2.9  call=pricing:r1
+    c1 f i server   pricing/pricing 2.2 2.8  inv=r1
+    d1 s - server   front           0   5
+    d1 c s client   front           1   4
+    d1 r c server   shop            3   3.5
+    e1 p - producer front           0   1
+    e1 r p consumer audit           6   7
+";
+
+/// The hops of an answer, one a line.
+fn hops(answer: &Value) -> Vec<String> {
+    let party = |party: &Value| match (party["service"].as_str(), party["function"].as_str()) {
+        (None, _) => "nobody".to_owned(),
+        (Some(service), None) => service.to_owned(),
+        (Some(service), Some(function)) => format!("{service}/{function}"),
+    };
+    let line = |hop: &Value| {
+        let number = |name: &str| hop[name].as_u64().unwrap();
+        let mut line = format!("{} -> {} {}", party(&hop["from"]), party(&hop["to"]), hop["hop"].as_str().unwrap());
+        line += &format!(" {} {}", hop["destination"].as_str().unwrap_or("-"), number("calls"));
+        for (name, word) in [("errors", "errors"), ("retries", "retries"), ("dead_letters", "dead")] {
+            if number(name) > 0 {
+                line += &format!(" {word} {}", number(name));
+            }
+        }
+        line +=
+            hop["oldest_unconsumed"].as_str().map(|time| format!(" since {}", &time[11..19])).as_deref().unwrap_or("");
+        line
+    };
+    answer["hops"].as_array().unwrap().iter().map(line).collect()
+}
+
+async fn ask(api: &Api, query: &str) -> Value {
+    api.get(&format!("/api/v1/hops?{RANGE}{query}")).await
+}
+
+#[tokio::test]
+async fn who_sends_to_whom() {
+    ingested_everywhere(&story(SHOP), &[], async |api| {
+        let got = ask(api, "").await;
+        assert_eq!(
+            hops(&got),
+            [
+                "shop -> worker/worker sqs orders 4 errors 3 retries 2",
+                "front -> shop call - 2 errors 1",
+                "shop -> nobody sqs orders 2 since 10:00:21",
+                "front -> audit message - 1",
+                "shop -> pricing/pricing lambda.invoke pricing 1",
+                "shop -> rescue/rescue sqs orders 1 dead 1",
+            ],
+            "{got:#}"
+        );
+        assert_eq!((&got["complete"], &got["reason"]), (&json!(true), &Value::Null));
+        assert_eq!(got["start"], json!("2026-11-21T10:00:00.000000000Z"));
+        assert_eq!(got["end"], json!("2026-11-21T11:00:00.000000000Z"));
+        assert_eq!(got["hops"][2]["to"], Value::Null);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_stored_twice_counts_once() {
+    let once = Api::new();
+    once.ingest(&story(SHOP), &[]);
+    let expected = ask(&once, "").await;
+    let twice: Vec<Value> = story(SHOP).into_iter().chain(story(SHOP)).collect();
+    ingested_everywhere(&twice, &[], async |api| assert_eq!(ask(api, "").await, expected)).await;
+}
+
+#[tokio::test]
+async fn waiting_times() {
+    let one = |n: u32| {
+        let received = 1.0 + f64::from(n) * 0.01;
+        format!(
+            "a{n} p - producer shop 0 1 send=orders:m{n}\nb{n} c - consumer worker {received:.2} 5 receive=orders:m{n}\n"
+        )
+    };
+    let api = Api::new();
+    api.ingest(&story(&(1..=100).map(one).collect::<String>()), &[]);
+    let got = ask(&api, "").await;
+    let hop = &got["hops"][0];
+    assert_eq!(hop["calls"], json!(100));
+    let error = got["relative_error"].as_f64().unwrap();
+    assert!(error > 0.0 && error < 0.05, "{error}");
+    for (name, expected) in [("wait_p50_ns", 0.5), ("wait_p95_ns", 0.95), ("wait_p99_ns", 0.99)] {
+        let wait = hop[name].as_f64().unwrap() / 1e9;
+        // And a rank more or less.
+        assert!((wait - expected).abs() <= expected * error + 0.011, "{name} {wait}");
+    }
+    // Nobody knows how long what nobody received will wait.
+    api.ingest(&story("z p - producer shop 0 1 send=orders:m0"), &[]);
+    let got = ask(&api, "").await;
+    assert_eq!((&got["hops"][1]["to"], &got["hops"][1]["wait_p50_ns"]), (&Value::Null, &Value::Null));
+    // A call waits from its start.
+    let api = Api::new();
+    api.ingest(&story(SHOP), &[]);
+    let got = ask(&api, "&service=front").await;
+    let waited: Vec<f64> =
+        ["wait_p50_ns", "wait_p99_ns"].iter().map(|n| got["hops"][0][n].as_f64().unwrap() / 1e9).collect();
+    assert!((waited[0] - 1.0).abs() < 0.05 && waited[1] >= waited[0] && waited[1] < 2.1, "{waited:?}");
+}
+
+#[tokio::test]
+async fn hops_of_one_party() {
+    let api = Api::new();
+    api.ingest(&story(SHOP), &[]);
+    for (query, expected) in [
+        ("&function=pricing", vec!["shop -> pricing/pricing lambda.invoke pricing 1"]),
+        ("&service=audit", vec!["front -> audit message - 1"]),
+        ("&service=front", vec!["front -> shop call - 2 errors 1", "front -> audit message - 1"]),
+        ("&service=worker&function=worker", vec!["shop -> worker/worker sqs orders 4 errors 3 retries 2"]),
+        ("&service=shop&function=worker", vec![]),
+        ("&service=nobody", vec![]),
+    ] {
+        assert_eq!(hops(&ask(&api, query).await), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_holds_what_was_received_in_it() {
+    let api = Api::new();
+    api.ingest(&story(SHOP), &[]);
+    for (range, expected) in [
+        // The send lies before.
+        (
+            "start=2026-11-21T10:00:02Z&end=2026-11-21T10:00:10Z&service=worker",
+            vec!["shop -> worker/worker sqs orders 1"],
+        ),
+        // A retry is one, though the first try lies before.
+        (
+            "start=2026-11-21T10:00:40Z&end=2026-11-21T10:01:00Z&service=worker",
+            vec!["shop -> worker/worker sqs orders 1 errors 1 retries 1"],
+        ),
+        // What is received later is not unconsumed.
+        ("start=2026-11-21T10:00:00Z&end=2026-11-21T10:00:02Z&service=worker", vec![]),
+        ("start=2026-11-20T10:00:00Z&end=2026-11-21T10:00:00Z", vec![]),
+    ] {
+        let got = api.get(&format!("/api/v1/hops?{range}")).await;
+        assert_eq!(hops(&got), expected, "{range}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_hops_is_told() {
+    let api = Api::new();
+    api.ingest(&story(SHOP), &[]);
+    let got = ask(&api, "&limit=2").await;
+    assert_eq!(hops(&got), &hops(&ask(&api, "").await)[..2]);
+    assert_eq!(got["complete"], json!(false));
+    assert_eq!(got["reason"], json!("the limit of 2 edges was reached"));
+}
+
+#[tokio::test]
+async fn parties_of_one_tenant() {
+    let mut spans = story(
+        "a p - producer shop          0 1 send=orders:m1
+         b c - consumer worker/worker 2 3 receive=orders:m1",
+    );
+    let other = |row: &Value| with(row.clone(), json!({"tenant": "acme", "service": "spy"}));
+    let others: Vec<Value> = spans.iter().map(other).collect();
+    spans.extend(others);
+    spans.extend(story("t s - client spy 0 5 tenant=acme\nt r s server spied 1 2 tenant=acme"));
+    spans.swap(0, 2);
+    ingested_everywhere(&spans, &[], async |api| {
+        assert_eq!(hops(&ask(api, "").await), ["shop -> worker/worker sqs orders 1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_parameters_of_hops() {
+    let api = Api::new();
+    for (query, expected) in [
+        ("servise=a", "did you mean service?"),
+        ("limit=0", "a number from 1 to 10000"),
+        ("limit=10001", "a number from 1 to 10000"),
+        ("start=yesterday", "a time such as"),
+        ("start=-1h&end=-2h", "end must be later than start"),
+        ("function=a&function=b", "function is given more than once"),
+    ] {
+        api.refused(&format!("/api/v1/hops?{query}"), 400, expected).await;
+    }
+    assert_eq!(api.get("/api/v1/hops").await["hops"], json!([]));
+}

@@ -1,0 +1,192 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use hopline_stitch::facts;
+use hopline_stitch::invocation::{Fact, RELATIVE_ERROR, Source, Status};
+use hopline_storage::Changed;
+
+use super::*;
+use crate::api::rollups::{self, Rollups};
+use crate::engine::tests::engine;
+use crate::engine::tests::rows::Kept;
+
+/// 2026-11-18T00:00:00Z, in minutes.
+const DAY0: i64 = 1_794_960_000 / 60;
+const FUNCTIONS: u64 = 7;
+const SECOND: i64 = 1_000_000_000;
+
+/// A small random number generator: the same numbers everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// Facts of an invocation: its span and, mostly, its report.
+fn invocation(random: &mut Random, number: u64, from_minute: i64, minutes: u64) -> Vec<Fact> {
+    let start = (from_minute * 60 + random.below(minutes * 60) as i64) * SECOND;
+    let took = 1_000_000 + (random.below(2_000_000) as i64) * 1_000;
+    let function = format!("f{}", random.below(FUNCTIONS));
+    let mut span = Fact::new(Source::Span, start);
+    span.invocation_id = Some(format!("id-{number}"));
+    span.instance = Some(format!("{function}-{}", random.below(3)));
+    span.function = Some(function);
+    (span.start_ns, span.end_ns, span.duration_ns) = (Some(start), Some(start + took), Some(took));
+    span.status = Some(if random.below(20) == 0 { Status::Error } else { Status::Ok });
+    let mut report =
+        Fact { source: Source::Report, time_ns: start + took, start_ns: None, end_ns: None, ..span.clone() };
+    report.billed_ns = Some(took);
+    report.memory_size = Some(512 << 20);
+    if random.below(10) == 0 { vec![span] } else { vec![span, report] }
+}
+
+struct Bench {
+    kept: Kept,
+    roller: Roller,
+    position: u64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let kept = Kept::new();
+        let roller = Roller::new(engine(&kept));
+        Bench { kept, roller, position: 0 }
+    }
+
+    /// Stores facts as the collector does: with rows that say which hours changed.
+    fn add(&mut self, facts: &[Fact]) {
+        self.position += 1;
+        let storage = &self.kept.storage;
+        let mut batches: Vec<_> =
+            facts::batch("default", "s", facts).unwrap().map(|rows| (Table::Invocations, rows)).into_iter().collect();
+        let units = facts.iter().flat_map(|fact| {
+            let minute = fact.time_ns.div_euclid(MINUTE_NS);
+            [minute - 16, minute, minute + HOUR].map(|m| {
+                let function: Arc<str> = fact.function.as_deref().unwrap().into();
+                ("default".into(), m.div_euclid(HOUR) * HOUR, function)
+            })
+        });
+        let news = storage.changes().note(units.collect::<BTreeSet<Unit>>(), 0);
+        let rows: Vec<_> = news.iter().map(|(_, hour, f)| changed(f, *hour, self.position as i64)).collect();
+        batches.extend(batch("default", &rows).unwrap().map(|rows| (Table::FunctionMinutes, rows)));
+        storage.publish(batches, Position(self.position));
+    }
+
+    /// Rolls up all there is.
+    async fn roll(&self) {
+        while self.roller.roll((DAY0 + 30 * DAY) * MINUTE_NS).await {}
+        assert!(self.changed().hours.is_empty() && self.changed().days.is_empty());
+    }
+
+    fn changed(&self) -> Changed {
+        self.kept.storage.changes().changed("default")
+    }
+
+    /// Compares what the roll-ups say of a range with a count of all its invocations.
+    async fn check(&self, function: Option<&str>, from: i64, to: i64) {
+        let session = self.roller.session("default");
+        let range = TimeRange { start: Some(from * MINUTE_NS), end: Some(to * MINUTE_NS) };
+        let read = rollups::read(&session, function, range).await.unwrap();
+        assert_eq!(read.reason, None);
+        let which = Which { function: function.map(str::to_owned), range };
+        let known = known(&session, &which).await.unwrap();
+        let mut by_function: BTreeMap<String, (Rollup, Vec<u64>)> = BTreeMap::new();
+        for (key, rollup) in roll_up(known.within(range)) {
+            by_function.entry(key.function).or_default().0.merge(&rollup);
+        }
+        for invocation in known.within(range) {
+            let (_, took) = by_function.get_mut(invocation.function.as_deref().unwrap()).unwrap();
+            took.extend(invocation.duration_ns.map(|ns| ns as u64));
+        }
+        let functions: Vec<&str> = read.functions().collect();
+        assert_eq!(functions, by_function.keys().collect::<Vec<_>>(), "{from} to {to}");
+        for (function, (counted, mut took)) in by_function {
+            let sum = of(&read, &function);
+            assert_eq!(sum, counted, "{function}, {from} to {to}");
+            took.sort_unstable();
+            for q in [0.0, 0.5, 0.95, 0.99, 1.0] {
+                let exact = took[(q * (took.len() - 1) as f64) as usize] as f64;
+                let told = sum.duration.quantile(q).unwrap();
+                assert!((told - exact).abs() <= RELATIVE_ERROR * exact, "{function} q={q}: {told} of {exact}");
+            }
+        }
+    }
+
+    async fn check_ranges(&self) {
+        for (from, to) in [
+            (DAY0, DAY0 + 3 * DAY),
+            (DAY0 - 5, DAY0 + 3 * DAY + 17),
+            (DAY0 + 333, DAY0 + 2 * DAY + 777),
+            (DAY0 + 61, DAY0 + 65),
+            (DAY0 + 50, DAY0 + 130),
+        ] {
+            self.check(None, from, to).await;
+            self.check(Some("f1"), from, to).await;
+        }
+    }
+}
+
+fn of(read: &Rollups, function: &str) -> Rollup {
+    let mut sum = Rollup::default();
+    read.of(function).iter().for_each(|(_, rollup)| sum.merge(rollup));
+    sum
+}
+
+#[tokio::test]
+async fn roll_ups_are_equal_to_a_full_count_also_after_late_data() {
+    let mut bench = Bench::new();
+    let mut random = Random(5);
+    for part in 0..6 {
+        let facts: Vec<Fact> =
+            (0..200).flat_map(|n| invocation(&mut random, part * 1_000 + n, DAY0, 3 * DAY as u64)).collect();
+        bench.add(&facts);
+    }
+    bench.roller.recover().await.unwrap();
+    bench.check(None, DAY0, DAY0 + 3 * DAY).await;
+    bench.roll().await;
+    bench.check_ranges().await;
+    bench.kept.storage.flush().unwrap();
+    bench.check_ranges().await;
+    // Late: whole invocations, and reports of which the span was counted.
+    let late: Vec<Fact> = (0..60).flat_map(|n| invocation(&mut random, 90_000 + n, DAY0 + 200, 90)).collect();
+    let (spans, reports): (Vec<Fact>, Vec<Fact>) = late.into_iter().partition(|fact| fact.source == Source::Span);
+    bench.add(&spans);
+    bench.check_ranges().await;
+    bench.roll().await;
+    bench.add(&reports);
+    bench.check_ranges().await;
+    bench.roll().await;
+    bench.check_ranges().await;
+}
+
+#[tokio::test]
+async fn what_changed_is_found_out_again_after_a_restart() {
+    let mut bench = Bench::new();
+    let mut random = Random(9);
+    let mut add = |bench: &mut Bench, from: u64| {
+        let facts: Vec<Fact> = (0..100).flat_map(|n| invocation(&mut random, from + n, DAY0, DAY as u64)).collect();
+        bench.add(&facts);
+    };
+    add(&mut bench, 0);
+    bench.roller.recover().await.unwrap();
+    bench.roll().await;
+    add(&mut bench, 1_000);
+    let before = bench.changed();
+    assert!(!before.hours.is_empty());
+    // As after a restart: nothing is remembered.
+    bench.kept.storage.flush().unwrap();
+    let (hours, days) = (before.hours.clone(), before.days.clone());
+    let units = |of: &BTreeSet<(i64, Arc<str>)>| -> Vec<Unit> {
+        of.iter().map(|(minute, function)| ("default".into(), *minute, Arc::clone(function))).collect()
+    };
+    bench.kept.storage.changes().done_hours(&units(&hours));
+    bench.kept.storage.changes().done_days(&units(&days));
+    assert!(bench.changed().hours.is_empty());
+    bench.roller.recover().await.unwrap();
+    assert_eq!((bench.changed().hours, bench.changed().days), (hours, days));
+    bench.check(None, DAY0, DAY0 + DAY).await;
+    bench.roll().await;
+    bench.check(None, DAY0, DAY0 + DAY).await;
+}

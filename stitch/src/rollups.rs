@@ -1,0 +1,257 @@
+//! Rows of the table `function_minutes`: [`Rollup`]s as columns, there and back.
+//!
+//! Invocations are counted by the minute, the minutes of an hour together by the hour, and
+//! hours by the day. The rows of one function and hour (and of one function and day) are a
+//! whole: they are written together with one revision, and replace those of an earlier one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringDictionaryBuilder,
+    TimestampNanosecondBuilder,
+};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
+use arrow::error::ArrowError;
+use hopline_model::{Table, schema};
+
+use crate::columns::{ColumnsError, Text};
+use crate::invocation::rollup::{MINUTE_NS, Rollup, RollupKey};
+use crate::invocation::{Outcome, Sketch, StartType, Trigger};
+
+/// Minutes of an hour.
+pub const HOUR: i64 = 60;
+/// Minutes of a day.
+pub const DAY: i64 = 24 * HOUR;
+
+/// Over how long a row counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resolution {
+    /// A minute, by version, trigger, region, start type and outcome.
+    Minute,
+    /// An hour, by all of these but the trigger.
+    Hour,
+    /// A day, as an hour.
+    Day,
+    /// No count: invocations of this hour came after its roll-up.
+    Changed,
+}
+
+impl Resolution {
+    /// All of them.
+    pub const ALL: [Resolution; 4] = [Resolution::Minute, Resolution::Hour, Resolution::Day, Resolution::Changed];
+
+    /// The word in the column `resolution`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resolution::Minute => "minute",
+            Resolution::Hour => "hour",
+            Resolution::Day => "day",
+            Resolution::Changed => "changed",
+        }
+    }
+
+    /// The resolution with this word.
+    pub fn from_name(name: &str) -> Option<Resolution> {
+        Resolution::ALL.into_iter().find(|r| r.name() == name)
+    }
+
+    /// How many minutes a row counts.
+    pub fn minutes(self) -> i64 {
+        match self {
+            Resolution::Minute => 1,
+            Resolution::Hour | Resolution::Changed => HOUR,
+            Resolution::Day => DAY,
+        }
+    }
+}
+
+/// A row of `function_minutes`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RollupRow {
+    /// Over how long it counts.
+    pub resolution: Resolution,
+    /// Which write of the hour, or day, it belongs to.
+    pub revision: i64,
+    /// What the invocations have in common. The minute is the first of the hour or day.
+    pub key: RollupKey,
+    /// What they come to.
+    pub rollup: Rollup,
+}
+
+/// Roll-ups by the minute as roll-ups over hours or days: triggers together.
+pub fn coarser<'a>(
+    rollups: impl IntoIterator<Item = (&'a RollupKey, &'a Rollup)>,
+    resolution: Resolution,
+) -> BTreeMap<RollupKey, Rollup> {
+    let mut coarse: BTreeMap<RollupKey, Rollup> = BTreeMap::new();
+    for (key, rollup) in rollups {
+        let minute = key.minute.div_euclid(resolution.minutes()).saturating_mul(resolution.minutes());
+        let key = RollupKey { minute, trigger: None, ..key.clone() };
+        coarse.entry(key).or_default().merge(rollup);
+    }
+    coarse
+}
+
+/// The row that says that invocations of a function in an hour came after its roll-up.
+pub fn changed(function: &str, hour_minute: i64, revision: i64) -> RollupRow {
+    let key = RollupKey {
+        minute: hour_minute,
+        function: function.to_owned(),
+        version: String::new(),
+        trigger: None,
+        region: String::new(),
+        start_type: StartType::Unknown,
+        outcome: Outcome::Unknown,
+    };
+    RollupRow { resolution: Resolution::Changed, revision, key, rollup: Rollup::default() }
+}
+
+type Number = (fn(&Rollup) -> u64, fn(&mut Rollup, u64));
+
+/// In the order of [`schema::ROLLUP_NUMBERS`].
+const NUMBERS: [Number; schema::ROLLUP_NUMBERS.len()] = [
+    (|r| r.count, |r, n| r.count = n),
+    (|r| r.timed_out, |r, n| r.timed_out = n),
+    (|r| r.out_of_memory, |r, n| r.out_of_memory = n),
+    (|r| r.reported, |r, n| r.reported = n),
+    (|r| r.lost, |r, n| r.lost = n),
+    (|r| r.retries, |r, n| r.retries = n),
+    (|r| r.costed, |r, n| r.costed = n),
+    (|r| r.cost_pico, |r, n| r.cost_pico = n),
+    (|r| r.billed_ns, |r, n| r.billed_ns = n),
+    (|r| r.memory_used_max, |r, n| r.memory_used_max = n),
+    (|r| r.memory_size_max, |r, n| r.memory_size_max = n),
+    (|r| r.last_start_ns.cast_unsigned(), |r, n| r.last_start_ns = n.cast_signed()),
+];
+
+/// Rows as a batch of `function_minutes`, of one tenant; nothing if there are none.
+pub fn batch<'a>(
+    tenant: &str,
+    rows: impl IntoIterator<Item = &'a RollupRow>,
+) -> Result<Option<RecordBatch>, ArrowError> {
+    let mut time = TimestampNanosecondBuilder::new().with_timezone(schema::UTC);
+    let mut words: [StringDictionaryBuilder<Int32Type>; 7] = Default::default();
+    let mut trigger: StringDictionaryBuilder<Int32Type> = StringDictionaryBuilder::new();
+    let mut revision = Int64Builder::new();
+    let mut numbers: [Int64Builder; NUMBERS.len()] = Default::default();
+    let (mut duration, mut init) = (BinaryBuilder::new(), BinaryBuilder::new());
+    let mut count = 0;
+    for RollupRow { resolution, revision: of_row, key, rollup } in rows {
+        count += 1;
+        time.append_value(key.minute.saturating_mul(MINUTE_NS));
+        let texts = [
+            tenant,
+            resolution.name(),
+            &key.function,
+            &key.version,
+            &key.region,
+            key.start_type.name(),
+            key.outcome.name(),
+        ];
+        words.iter_mut().zip(texts).for_each(|(column, text)| column.append_value(text));
+        trigger.append_option(key.trigger.map(Trigger::name));
+        revision.append_value(*of_row);
+        numbers.iter_mut().zip(NUMBERS).for_each(|(column, (get, _))| column.append_value(get(rollup).cast_signed()));
+        duration.append_value(rollup.duration.encode());
+        init.append_value(rollup.init.encode());
+    }
+    if count == 0 {
+        return Ok(None);
+    }
+    let [tenant, resolution, function, version, region, start_type, outcome] =
+        words.each_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
+    let mut columns: Vec<ArrayRef> = vec![
+        tenant,
+        Arc::new(time.finish()),
+        resolution,
+        function,
+        version,
+        Arc::new(trigger.finish()),
+        region,
+        start_type,
+        outcome,
+        Arc::new(revision.finish()),
+    ];
+    columns.extend(numbers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+    columns.push(Arc::new(duration.finish()));
+    columns.push(Arc::new(init.finish()));
+    RecordBatch::try_new(schema::of(Table::FunctionMinutes), columns).map(Some)
+}
+
+/// The rows of a batch of `function_minutes`. What a newer server wrote and this one does not know is left out.
+pub fn rows(batch: &RecordBatch) -> Result<Vec<RollupRow>, ColumnsError> {
+    let text = |name: &'static str| Text::of(batch, name);
+    let (resolutions, functions, versions) = (text("resolution")?, text("function")?, text("version")?);
+    let (triggers, regions) = (text("trigger")?, text("region")?);
+    let (start_types, outcomes) = (text("start_type")?, text("outcome")?);
+    let times = batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+    let times = times.ok_or(ColumnsError("time"))?;
+    let revisions = number(batch, "revision")?;
+    let mut columns: Vec<&Int64Array> = Vec::with_capacity(NUMBERS.len());
+    for name in schema::ROLLUP_NUMBERS {
+        columns.push(number(batch, name)?);
+    }
+    let (durations, inits) = (binary(batch, "duration")?, binary(batch, "init")?);
+    let row = |at: usize| {
+        let mut rollup = Rollup {
+            duration: Sketch::decode(durations.value(at)).ok()?,
+            init: Sketch::decode(inits.value(at)).ok()?,
+            ..Rollup::default()
+        };
+        columns.iter().zip(NUMBERS).for_each(|(column, (_, set))| set(&mut rollup, column.value(at).cast_unsigned()));
+        let key = RollupKey {
+            minute: times.value(at).div_euclid(MINUTE_NS),
+            function: functions.or_empty(at).to_owned(),
+            version: versions.or_empty(at).to_owned(),
+            trigger: triggers.get(at).and_then(Trigger::from_name),
+            region: regions.or_empty(at).to_owned(),
+            start_type: StartType::from_name(start_types.or_empty(at))?,
+            outcome: Outcome::from_name(outcomes.or_empty(at))?,
+        };
+        let resolution = Resolution::from_name(resolutions.or_empty(at))?;
+        Some(RollupRow { resolution, revision: revisions.value(at), key, rollup })
+    };
+    Ok((0..batch.num_rows()).filter_map(row).collect())
+}
+
+fn number<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a Int64Array, ColumnsError> {
+    batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or(ColumnsError(name))
+}
+
+fn binary<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a BinaryArray, ColumnsError> {
+    batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i32>()).ok_or(ColumnsError(name))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sample(minute: i64, trigger: Option<Trigger>, count: u64) -> RollupRow {
+        let mut rollup = Rollup::default();
+        (1..).zip(NUMBERS).for_each(|(i, (_, set))| set(&mut rollup, i * count));
+        (0..count).for_each(|i| rollup.duration.add(i * 1_000));
+        rollup.init.add(7);
+        let key =
+            RollupKey { trigger, start_type: StartType::Cold, outcome: Outcome::Oom, ..changed("f", minute, 0).key };
+        RollupRow { resolution: Resolution::Minute, revision: 3, key, rollup }
+    }
+
+    #[test]
+    fn there_and_back() {
+        let samples = [sample(7, Some(Trigger::Http), 5), sample(8, None, 1), changed("g", 60, -2)];
+        let batch = batch("tenant", &samples).unwrap().unwrap();
+        assert_eq!(rows(&batch).unwrap(), samples);
+        assert!(super::batch("tenant", &[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn hours_are_the_sum_of_their_minutes() {
+        let minutes = [sample(60, Some(Trigger::Http), 5), sample(119, None, 2), sample(120, None, 1)];
+        let hours = coarser(minutes.iter().map(|row| (&row.key, &row.rollup)), Resolution::Hour);
+        let counts: Vec<_> =
+            hours.iter().map(|(key, r)| (key.minute, key.trigger, r.count, r.duration.count())).collect();
+        assert_eq!(counts, [(60, None, 7, 7), (120, None, 1, 1)]);
+    }
+}
