@@ -100,6 +100,7 @@ impl Engine {
     pub fn new(storage: Storage, config: Config, registry: &Registry) -> Result<Engine, Error> {
         config.validate()?;
         let state = state::shared(&storage, &config)?;
+        let prices = config.price_table()?;
         let metrics = Metrics::new(registry, state.runtime_env()).map_err(Error::Metrics)?;
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads())
@@ -116,7 +117,7 @@ impl Engine {
                 metrics,
                 state,
                 running,
-                prices: PriceTable::builtin(),
+                prices,
                 threads: Some(threads),
             }),
         })

@@ -6,6 +6,7 @@
 //! is played as it is in stock and with Hopline's hooks, and the telemetry comes in order,
 //! shuffled, receivers before senders, and twice.
 
+mod cost;
 mod score;
 
 use std::collections::{BTreeMap, HashSet};
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// In which order the telemetry comes [default: each]
     #[arg(long, value_enum, value_delimiter = ',')]
     delivery: Vec<Delivery>,
+    /// Measures instead what stitching costs at ingest: so many plays with it and without it
+    #[arg(long, value_name = "TIMES", conflicts_with = "details")]
+    cost: Option<u64>,
     /// Writes each edge that was missed or wrong
     #[arg(long)]
     details: bool,
@@ -57,6 +61,13 @@ struct Played {
 
 /// Runs the benchmark. The exit code is 1 when something was wrong, or missed though its identity was on both sides.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(times) = args.cost {
+        let seed = args.seed.first().copied().unwrap_or(1);
+        let style = args.style.first().copied().unwrap_or(Style::Mixed);
+        let options = crate::demo::past_options(seed, style, false, args.orders);
+        cost::run(&options, times, args.json).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let seeds = if args.seed.is_empty() { vec![1, crate::demo::fresh_seed()] } else { args.seed.clone() };
     let styles =
         if args.style.is_empty() { vec![Style::Python, Style::Node, Style::Mixed] } else { args.style.clone() };

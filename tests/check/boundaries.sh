@@ -13,16 +13,17 @@ refuse() {
     fi
 }
 
-for crate in hopline-proto hopline-model hopline-storage hopline-collector; do
+for crate in hopline-proto hopline-model hopline-stitch hopline-storage hopline-collector; do
     refuse "$crate" datafusion
     refuse "$crate" hopline-query
 done
-for crate in hopline-proto hopline-model; do
+for crate in hopline-proto hopline-model hopline-stitch; do
     for dependency in tokio object_store hopline-storage hopline-collector; do refuse "$crate" "$dependency"; done
 done
 refuse hopline-proto arrow-array
 refuse hopline-proto hopline-model
 refuse hopline-model hopline-proto
+refuse hopline-storage hopline-stitch
 refuse hopline-storage hopline-collector
 refuse hopline-query hopline-collector
 

@@ -3,7 +3,7 @@
 //! Edges with an identity are counted from `hop_keys`; those that trace context alone tells,
 //! from spans and their parents.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -24,10 +24,15 @@ use super::params::{Params, TimeRange};
 use crate::engine::Session;
 use crate::error::{Error, Problem};
 use crate::otlp::columns::{Bytes, Text, int64, time};
+use crate::sql::params::Param;
 
 const DAY: i64 = 86_400_000_000_000;
 /// How long before the range senders are looked for, and how long behind it receivers.
 const LOOK_AROUND: i64 = DAY;
+/// Of so many messages whose other side was not seen that near, it is looked for at any time.
+const FAR_MAX: usize = 2_000;
+/// Keys that are looked up by one query.
+const FAR_AT_ONCE: usize = 200;
 /// More keys, and more calls, than these are not counted for one answer.
 const ROWS_MAX: usize = 2_000_000;
 
@@ -36,8 +41,8 @@ const ROWS_MAX: usize = 2_000_000;
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "start and end are read as a range")]
 pub(crate) struct HopsParams {
-    /// What was received, or sent to nobody, from here on. Default: an hour before `end`. Senders are looked for up to a
-    /// day before, receivers up to a day after.
+    /// What was received, or sent to nobody, from here on. Default: an hour before `end`. Its other side is looked for a
+    /// day around the range, and of up to 2,000 messages at any time.
     #[param(value_type = Option<String>, example = "-1h")]
     start: Option<i64>,
     /// Up to here. Default: now.
@@ -174,10 +179,13 @@ fn hop(key: &EdgeKey, traffic: &Traffic) -> HopAnswer {
 /// The edges of a range, and why these are not all.
 async fn counted(session: &Session, range: TimeRange) -> Result<(HopMap, Option<String>), Error> {
     let mut names = Names::default();
-    let rows = key_rows(session, range, &mut names).await?;
+    let mut rows = key_rows(session, range, &mut names).await?;
     let too_many = |what: &str| format!("more than {ROWS_MAX} {what} are in this range: ask for a shorter one");
     let mut reason = (rows.len() > ROWS_MAX).then(|| too_many("keys"));
     let range_ns = (range.start.unwrap_or(i64::MIN), range.end.unwrap_or(i64::MAX));
+    if reason.is_none() {
+        rows.extend(far_rows(session, range, &rows, &mut names).await?);
+    }
     let mut map = hop_map(rows.into_iter().take(ROWS_MAX), range_ns);
     let calls = add_calls(session, range, &mut map, &mut names).await?;
     if calls > ROWS_MAX {
@@ -206,6 +214,7 @@ impl Names {
     }
 }
 
+/// The keys of the range and a day around it.
 async fn key_rows(session: &Session, range: TimeRange, names: &mut Names) -> Result<Vec<MapRow>, Error> {
     let mut conditions = Where::default();
     let around = TimeRange {
@@ -213,6 +222,37 @@ async fn key_rows(session: &Session, range: TimeRange, names: &mut Names) -> Res
         end: range.end.map(|end| end.saturating_add(LOOK_AROUND)),
     };
     conditions.range("time", around);
+    select(session, conditions, names).await
+}
+
+/// The other sides of what was received or sent in the range, where a day around it has none: messages may wait for long.
+async fn far_rows(
+    session: &Session,
+    range: TimeRange,
+    near: &[MapRow],
+    names: &mut Names,
+) -> Result<Vec<MapRow>, Error> {
+    let sides: HashSet<(KeyHash, Direction)> = near.iter().map(|row| (row.hash, row.direction)).collect();
+    let is_alone = |row: &&MapRow| {
+        row.kind.expects_other_side(row.direction)
+            && range.start.is_none_or(|start| row.start_ns >= start)
+            && range.end.is_none_or(|end| row.start_ns < end)
+            && !sides.contains(&(row.hash, row.direction.opposite()))
+    };
+    let alone: BTreeSet<KeyHash> = near.iter().filter(is_alone).map(|row| row.hash).take(FAR_MAX).collect();
+    let alone: Vec<KeyHash> = alone.into_iter().collect();
+    let mut found = Vec::new();
+    for some in alone.chunks(FAR_AT_ONCE) {
+        let mut conditions = Where::default();
+        let hashes: Vec<String> = some.iter().map(|hash| conditions.param(Param::Bytes(hash.0.to_vec()))).collect();
+        conditions.and(format!("key_hash IN ({})", hashes.join(", ")));
+        let rows = select(session, conditions, names).await?;
+        found.extend(rows.into_iter().filter(|row| !sides.contains(&(row.hash, row.direction))));
+    }
+    Ok(found)
+}
+
+async fn select(session: &Session, mut conditions: Where, names: &mut Names) -> Result<Vec<MapRow>, Error> {
     conditions.and("kind NOT IN ('link', 'dest', 'xray') AND trace_id IS NOT NULL");
     let columns = "key_hash, kind, direction, hop, destination, trace_id, span_id, span_kind, status_code, time, \
                    duration, service, function, account";

@@ -1,5 +1,6 @@
 //! Settings under `[query]`.
 
+use hopline_stitch::cost::PriceTable;
 use serde::{Deserialize, Serialize};
 
 /// More threads than that cannot help, and each takes a stack of its own.
@@ -29,6 +30,8 @@ pub struct Config {
     pub rows_max: u64,
     /// Bytes of an answer's rows, as they are in memory; a larger one is cut, and says so.
     pub answer_bytes_max: u64,
+    /// File with the prices by which costs are worked out (`docs/functions.md`). Empty: the built-in ones.
+    pub prices: String,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             timeout_max_ms: 600_000,
             rows_max: 1_000_000,
             answer_bytes_max: 1 << 30,
+            prices: String::new(),
         }
     }
 }
@@ -64,7 +68,18 @@ impl Config {
         at_least("query.timeout_ms", self.timeout_ms, 1)?;
         at_least("query.timeout_max_ms", self.timeout_max_ms, self.timeout_ms)?;
         at_least("query.rows_max", self.rows_max, 1)?;
-        at_least("query.answer_bytes_max", self.answer_bytes_max, 1 << 20)
+        at_least("query.answer_bytes_max", self.answer_bytes_max, 1 << 20)?;
+        self.price_table().map(drop)
+    }
+
+    /// The prices by which costs are worked out: from the file, if there is one.
+    pub(crate) fn price_table(&self) -> Result<PriceTable, ConfigError> {
+        if self.prices.is_empty() {
+            return Ok(PriceTable::builtin());
+        }
+        let refuse = |reason: String| ConfigError { key: "query.prices", value: self.prices.clone(), reason };
+        let text = std::fs::read_to_string(&self.prices).map_err(|e| refuse(format!("cannot be read: {e}")))?;
+        PriceTable::parse(&text).map_err(|e| refuse(e.to_string()))
     }
 
     /// Threads that run queries.
@@ -92,6 +107,19 @@ pub struct ConfigError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prices_come_from_a_file_that_is_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prices.json");
+        let config = || Config { prices: path.display().to_string(), ..Config::default() };
+        let error = config().validate().unwrap_err();
+        assert!(error.key == "query.prices" && error.reason.contains("cannot be read"), "{error}");
+        std::fs::write(&path, "{").unwrap();
+        assert!(config().validate().unwrap_err().reason.contains("the price table is not valid"));
+        std::fs::write(&path, include_str!("../../../stitch/src/cost/prices.json")).unwrap();
+        assert_eq!(config().price_table().unwrap(), PriceTable::builtin());
+    }
 
     #[test]
     fn threads_have_an_upper_bound() {

@@ -29,7 +29,6 @@ class Invocation:
 
     function: "Function"
     id: str
-    started: float
     answers: list = dataclasses.field(default_factory=list)
     error: str | None = None
 
@@ -94,7 +93,7 @@ class Function:
 
     def invoke(self, event, calls=(), error=None, request_id=None, client_context=None):
         """Waits until the handler has made its `calls`, and its spans are sent; then, with `error`, it failed with it."""
-        invocation = Invocation(self, request_id or str(uuid.uuid4()), time.time())
+        invocation = Invocation(self, request_id or str(uuid.uuid4()))
         with self._busy:
             self.invocations.append(invocation)
             got = self._exchange({

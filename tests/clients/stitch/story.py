@@ -1,4 +1,4 @@
-"""One order on its way through the shop, and what really caused what."""
+"""Orders on their way through the shop, and what really caused what."""
 
 import json
 
@@ -17,7 +17,7 @@ class Story:
         self.cloud, self.hop, self.hooks = cloud, hop, hooks
         first, second = TEAMS[team]
         self.name = f"{what.__name__.replace('_', '-')}-{team}-{'hooks' if hooks else 'stock'}"
-        self._roles = {"api": first, "worker": second, "notify": first, "thumbs": second, "audit": first}
+        self._roles = {"api": first, "worker": second, "notify": first, "thumbs": second, "audit": first, "clerk": second}
         self.truth, self.languages, self.invocations = [], {}, []
         what(self)
 
@@ -46,6 +46,7 @@ class Story:
             edge = Edge(hop, id_, invocation.id, **more)
             self.truth.append(edge)
             self.languages[edge] = language, invocation.function.language
+
 
 def an_order(story):
     """API -> SQS -> worker -> SNS -> notify -> S3 -> thumbs -> all other kinds of hops -> audit."""
@@ -103,8 +104,9 @@ def _all_other_hops(story, written, notify):
     story.invoke("audit", kinesis_event(stream, put_record["ShardId"], record), [("kinesis", thumbs)])
     story.invoke("audit", dynamodb_event(changes_arn, _change(cloud, changes_arn, name)), [("dynamodb.stream", thumbs)])
     story.invoke("audit", destination_event(thumbs), [("lambda.destination", thumbs)])
+    before = thumbs
     for state in ("refund", "restock"):
-        story.invoke("audit", step_event(started["executionArn"], state), [("stepfunctions", thumbs)])
+        before = story.invoke("audit", step_event(started["executionArn"], state), [("stepfunctions", before)])
 
 
 def retries(story):
@@ -156,13 +158,13 @@ def one_after_the_other(story):
 
 def asynchronous(story):
     """An invocation that nobody waits for: it fails twice, and is tried again under its id."""
-    worker = story.function("worker")
-    request = {"FunctionName": worker.name, "InvocationType": "Event", "Payload": '{"order": 1}'}
+    clerk = story.function("clerk")
+    request = {"FunctionName": clerk.name, "InvocationType": "Event", "Payload": '{"order": 1}'}
     story.trace_id, api = story.order([("lambda", "Invoke", request)])
     payload, request_id = story.cloud.events.pop()
     assert request_id == api.answers[0]["RequestId"]
     for attempt in (1, 2, 3):
-        tried = worker.invoke(payload, error="not yet" if attempt < 3 else None, request_id=request_id)
+        tried = clerk.invoke(payload, error="not yet" if attempt < 3 else None, request_id=request_id)  # AWS waits a minute
         story.caused(tried, [("lambda.invoke", api)], attempt=attempt, retry=attempt > 1)
 
 

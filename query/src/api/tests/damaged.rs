@@ -36,6 +36,7 @@ async fn every_way_to_read_it_names_a_damaged_file() {
         every_file(&api.kept, damage);
         for path in [
             format!("/api/v1/traces/{TRACE}"),
+            format!("/api/v1/flows/{TRACE}"),
             format!("/api/v1/traces/{TRACE}/spans/0101010101010101"),
             format!("/api/v1/sql?query=SELECT%20name%20FROM%20spans%20WHERE%20trace_id=%27{TRACE}%27"),
             "/api/v1/sql?query=SELECT%20name%20FROM%20spans".to_owned(),

@@ -125,6 +125,24 @@ async fn waiting_times() {
 }
 
 #[tokio::test]
+async fn messages_that_wait_for_days() {
+    let spans = story(
+        "a p - producer shop   -400000 -399999 send=orders:m1
+         b c - consumer worker 2       3       receive=orders:m1
+         c p - producer shop   4       5       send=orders:m2
+         d c - consumer worker 400000  400001  receive=orders:m2
+         e p - producer shop   6       7       send=orders:m3",
+    );
+    ingested_everywhere(&spans, &[], async |api| {
+        let got = ask(api, "").await;
+        assert_eq!(hops(&got), ["shop -> nobody sqs orders 1 since 10:00:07", "shop -> worker sqs orders 1"]);
+        let waited = got["hops"][1]["wait_p50_ns"].as_f64().unwrap() / 1e9;
+        assert!((waited - 400_001.0).abs() < 400_001.0 * 0.02, "{waited}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn hops_of_one_party() {
     let api = Api::new();
     api.ingest(&story(SHOP), &[]);

@@ -21,9 +21,13 @@ async fn an_address_that_names_nothing() {
 #[tokio::test]
 async fn a_method_that_is_not_there() {
     let api = Api::new();
-    for (path, allowed) in
-        [("/api/v1/search", "GET,HEAD"), ("/api/v1/sql", "GET,HEAD,POST"), ("/api/v1/tail", "GET,HEAD")]
-    {
+    for (path, allowed) in [
+        ("/api/v1/search", "GET,HEAD"),
+        ("/api/v1/sql", "GET,HEAD,POST"),
+        ("/api/v1/tail", "GET,HEAD"),
+        ("/api/v1/flows", "GET,HEAD"),
+        ("/api/v1/invocations/i1", "GET,HEAD"),
+    ] {
         for method in [Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
             let answer = send(&api, Request::builder().method(method.clone()).uri(path)).await;
             assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
@@ -73,6 +77,10 @@ async fn an_address_that_is_escaped_wrongly() {
         "/api/v1/sql?query=SELECT%20%27%ff%27",
         "/api/v1/attributes/%ff/values",
         "/api/v1/traces/%ff",
+        "/api/v1/flows/%ff",
+        "/api/v1/flows?key=sqs:%ff",
+        "/api/v1/functions/%ff",
+        "/api/v1/invocations/%ff",
     ] {
         api.refused(path, 400, "is not UTF-8 where it is escaped").await;
     }
