@@ -111,15 +111,7 @@ impl Engine {
             .map_err(Error::Start)?;
         let running = Arc::new(Semaphore::new(config.concurrent_max));
         Ok(Engine {
-            inner: Arc::new(Inner {
-                config,
-                storage,
-                metrics,
-                state,
-                running,
-                prices,
-                threads: Some(threads),
-            }),
+            inner: Arc::new(Inner { config, storage, metrics, state, running, prices, threads: Some(threads) }),
         })
     }
 
@@ -148,6 +140,16 @@ impl Engine {
         let snapshot = Arc::new(self.inner.storage.snapshot());
         let keys = Arc::new(KeyTypes::new(Arc::clone(&snapshot)));
         Session { engine: self.clone(), tenant: tenant.into(), limits, snapshot, keys }
+    }
+
+    /// Runs work on the query threads, in its turn and within its time, and counts it as a query. The work must not
+    /// wait for a query of its own: there may be no turn left for it.
+    pub(crate) async fn task<T: Send + 'static>(
+        &self,
+        limits: &Limits,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        run::task(self, limits, work).await
     }
 
     /// Counts a query that was answered without DataFusion.

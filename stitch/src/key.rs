@@ -197,6 +197,11 @@ impl Kind {
         }
     }
 
+    /// Whether it names what was written, not the writing: whoever writes the same once more has the same key.
+    pub fn is_of_content(self) -> bool {
+        matches!(self, Kind::S3Object | Kind::S3Pointer | Kind::Blob | Kind::Firehose | Kind::Pointer)
+    }
+
     /// Whether its messages come in a stream, where time and destination tell nothing.
     pub fn is_stream(self) -> bool {
         matches!(

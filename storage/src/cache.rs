@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::MetadataFetch;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
@@ -99,11 +100,14 @@ impl<V> Entries<V> {
 pub(crate) struct MetadataCache {
     store: Arc<dyn ObjectStore>,
     cache: Cache<ParquetMetaData>,
+    /// The same, with Arrow's schema.
+    arrow: Cache<ArrowReaderMetadata>,
 }
 
 impl MetadataCache {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, bytes_max: usize, metrics: &Metrics) -> Self {
-        Self { store, cache: Cache::new("footers", bytes_max, metrics) }
+        let arrow = Cache::new("schemas", bytes_max, metrics);
+        Self { store, cache: Cache::new("footers", bytes_max, metrics), arrow }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -120,7 +124,23 @@ impl MetadataCache {
         Ok(metadata)
     }
 
+    /// The footer of `file`, ready for reading rows.
+    pub(crate) async fn arrow(&self, file: &DataFile) -> Result<Arc<ArrowReaderMetadata>, Error> {
+        // Of a schema: some bytes a column.
+        const SCHEMA_BYTES: usize = 32 << 10;
+        if let Some(found) = self.arrow.get(&file.path) {
+            return Ok(found);
+        }
+        let footer = self.get(file).await?;
+        let arrow = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())
+            .map_err(Error::rows(format!("read the schema of {}", file.path)))?;
+        let arrow = Arc::new(arrow);
+        self.arrow.insert(&file.path, Arc::clone(&arrow), SCHEMA_BYTES);
+        Ok(arrow)
+    }
+
     pub(crate) fn forget(&self, file: &DataFile) {
+        self.arrow.remove(&file.path);
         self.cache.remove(&file.path);
     }
 }

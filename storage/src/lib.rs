@@ -17,6 +17,7 @@
 //! - [`changes`]: which roll-ups are out of date;
 //! - [`storage`]: the door, [`Storage`];
 //! - `flush`, `compact`, `expire`, `verify`: the work done behind it;
+//! - `lookup`: single rows by id;
 //! - [`id_index`]: which files may hold a trace.
 //!
 //! The formats on disk are described byte by byte in `docs/storage.md`.
@@ -38,6 +39,7 @@ mod gather;
 mod hot;
 pub mod id_index;
 mod log;
+mod lookup;
 mod merge;
 mod metrics;
 mod object;
@@ -61,6 +63,7 @@ pub use error::{ConfigError, Error, ErrorKind};
 pub use folder::is_data_folder;
 pub use id_index::{IdHit, IdIndex};
 pub use log::{Damage, Gap, Replay, ReplayReport};
+pub use lookup::RowId;
 pub use recent::Recent;
 pub use record::{Encoding, Format, Position, Record};
 pub use snapshot::Snapshot;

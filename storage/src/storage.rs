@@ -392,7 +392,6 @@ impl Storage {
         self.inner.metadata.get(file).await
     }
 
-    #[cfg(test)]
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }

@@ -55,6 +55,28 @@ pub(super) async fn begin(session: &Session, query: &str, params: Params) -> Res
     Ok(Answer { schema, stream: AnswerStream::new(reader, (task, ending), deadline + GRACE, limits) })
 }
 
+/// Runs work that needs no plan.
+pub(super) async fn task<T: Send + 'static>(
+    engine: &Engine,
+    limits: &super::Limits,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let deadline = Instant::now() + limits.timeout;
+    let permit = admit(engine, deadline).await.inspect_err(|e| engine.count(limits.purpose, e.kind().name(), 0.0))?;
+    let threads = engine.inner.threads.as_ref().ok_or_else(|| Error::internal("the query threads have stopped"))?;
+    let (timeout, purpose) = (limits.timeout, limits.purpose);
+    let count = Count { engine: engine.clone(), purpose, began: Instant::now(), outcome: "cancelled" };
+    engine.inner.metrics.began();
+    let task = AbortOnDropHandle::new(threads.spawn(async move {
+        // Moved here as a whole: it counts when it is dropped.
+        let (_permit, mut count) = (permit, count);
+        let outcome = tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Error::Timeout { timeout }));
+        count.outcome = outcome.as_ref().map_or_else(|e| e.kind().name(), |_| "ok");
+        outcome
+    }));
+    task.await.map_err(|e| Error::Internal(Box::new(e)))?
+}
+
 /// Waits for its turn, though not for long.
 async fn admit(engine: &Engine, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
     let config = &engine.inner.config;

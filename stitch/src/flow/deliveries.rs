@@ -11,8 +11,9 @@ use hopline_model::{SpanId, TraceId};
 use super::Edge;
 use super::edges::{Draft, Source};
 use super::walk::is_workflow;
-use crate::hops::short_name;
+use crate::hops::{HopKey, short_name};
 use crate::key::{Direction, Kind};
+use crate::span::SpanKind;
 
 /// What two deliveries have in common if they are of one message.
 type Message = (TraceId, SpanId, Option<String>);
@@ -121,7 +122,20 @@ fn of_receiver<'a>(draft: &Draft<'a>) -> Option<&'a str> {
     let keys = &draft.trace.node(draft.to)?.span.keys;
     // Of an invocation the destination is the function, which is no queue.
     let mut queues = keys.iter().filter(|k| k.direction == Direction::In && k.key.kind != Kind::Lambda);
-    shown.or_else(|| queues.find_map(|k| k.destination.as_deref()))
+    shown.or_else(|| queues.find_map(|k| k.destination.as_deref())).or_else(|| of_consumer(draft))
+}
+
+/// The queue that a consuming span of the same invocation names, where the span that has the key does not.
+fn of_consumer<'a>(draft: &Draft<'a>) -> Option<&'a str> {
+    if !draft.hop_keys().any(|k| k.key.kind == Kind::Sqs) {
+        return None;
+    }
+    let unit = draft.trace.unit(draft.to);
+    let consumers = draft.trace.nodes.iter().enumerate();
+    let consumers = consumers.filter(|(i, n)| n.span.kind == SpanKind::Consumer && draft.trace.unit(*i) == unit);
+    let names = |k: &&HopKey| k.direction == Direction::In && matches!(k.key.kind, Kind::Sqs | Kind::Destination);
+    let keys = consumers.flat_map(|(_, node)| &node.span.keys).filter(names);
+    keys.filter_map(|k| k.destination.as_deref()).next()
 }
 
 fn of_sender<'a>(draft: &Draft<'a>) -> Option<&'a str> {

@@ -73,7 +73,7 @@ fn unmatched<'a>(
     for usage in uses {
         let Some(hop_key) = trace.key_of(usage) else { continue };
         let kind = hop_key.key.kind;
-        if !kind.expects_other_side(direction) {
+        if !kind.expects_other_side(direction) || (direction == Direction::In && is_envelope(trace, usage.node, kind)) {
             continue;
         }
         let place = (usage.node, hop_key.hop, is_of_message(kind).then_some(usage.hash));
@@ -94,6 +94,19 @@ fn unmatched<'a>(
         })
     };
     places.into_iter().filter_map(half).collect()
+}
+
+/// Whether what a span received by keys of this kind are envelopes that the cloud itself sent: a topic's into a queue, a
+/// bus's or a bucket's into either. Who sent what is in them, the keys of that tell.
+fn is_envelope(trace: &Trace, node: usize, kind: Kind) -> bool {
+    let keys = trace.node(node).map_or(&[][..], |n| n.span.keys.as_slice());
+    let count = |kind: Kind| keys.iter().filter(|k| k.direction == Direction::In && k.key.kind == kind).count();
+    let inner = count(Kind::EventBridge) + count(Kind::S3Request).max(count(Kind::S3Object));
+    match kind {
+        Kind::Sqs => inner + count(Kind::Sns) >= count(kind),
+        Kind::Sns => inner >= count(kind),
+        _ => false,
+    }
 }
 
 /// Whether each key of this kind on a span is another message. Of other kinds, several keys are several names of one thing.

@@ -284,11 +284,19 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
     let in_time = |s: &&Sender| {
         s.start_ns <= later(receiver.end_ns, SKEW_NS) && receiver.start_ns.saturating_sub(s.end_ns) <= kind.window()
     };
-    let candidates: Vec<&Sender> = candidates.iter().filter(in_time).collect();
+    let mut candidates: Vec<&Sender> = candidates.iter().filter(in_time).collect();
+    if kind.is_of_content() && candidates.len() > 1 {
+        // Of those who wrote the same, another key may tell which of them it was.
+        let told = told_by_others(store, trace, usage)?;
+        let is_told = |s: &&Sender| told.contains(&(s.trace_id, s.span_id));
+        if candidates.iter().any(is_told) {
+            candidates.retain(is_told);
+        }
+    }
     let traces: BTreeSet<TraceId> = candidates.iter().map(|s| s.trace_id).collect();
     // An identity that is unique in the world may be handed on: then the last who had it is the sender. One that is
     // unique only in an account that nobody named may be another.
-    let is_sure = traces.len() < 2 || kind.scope() == Scope::World;
+    let is_sure = traces.len() < 2 || (kind.scope() == Scope::World && !kind.is_of_content());
     let Some(from) = nearest(&candidates, receiver.start_ns) else { return Some(None) };
     Some(Some(Match {
         from: from.clone(),
@@ -298,6 +306,20 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
         certainty: if is_sure { Certainty::Exact } else { Certainty::Inferred },
         candidates: if is_sure { 1 } else { u32::try_from(traces.len()).unwrap_or(u32::MAX) },
     }))
+}
+
+/// The spans that have the other side of a key of the receiving span that names the writing itself; nothing as long as rows
+/// are missing.
+fn told_by_others(store: &Store, trace: &Trace, usage: &Use) -> Option<HashSet<(TraceId, SpanId)>> {
+    let mut told = HashSet::default();
+    for other in trace.ins.iter().filter(|other| other.node == usage.node) {
+        let kind = trace.key_of(other).map(|k| k.key.kind);
+        let Some(kind) = kind.filter(|kind| kind.is_identity() && !kind.is_of_content()) else { continue };
+        let (outs, _) = store.both_rows(other.hash)?;
+        let spans = outs.iter().filter(|row| row.kind == kind).filter_map(|row| row.trace_id.zip(row.span_id));
+        told.extend(spans);
+    }
+    Some(told)
 }
 
 /// Who may have sent what `usage` received, by the rows of the key; nothing as long as traces are missing.

@@ -1,31 +1,25 @@
 //! Reads what an [`Assembly`] wants to see.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use arrow::array::{Array, RecordBatch};
-use hopline_model::{SpanId, TraceId, promoted};
+use arrow::array::{Array, AsArray, ListArray, RecordBatch};
+use hopline_model::{SpanId, Table, TraceId, promoted};
 use hopline_stitch::columns::SpanRows;
 use hopline_stitch::derive::{Deriver, flow_spans};
 use hopline_stitch::flow::{Assembly, Flow, FlowSpan, KeyRow, Limits, Seed};
 use hopline_stitch::hops::rules;
 use hopline_stitch::key::{Direction, KeyHash, Kind};
 
+use hopline_storage::RowId;
+
 use super::unfinished::{Unfinished, unfinished};
-use crate::api::answer;
-use crate::api::filter::Where;
-use crate::api::trace::rows::{COLD_START, HAS, HAS_EVENTS, HAS_LINKS};
+use crate::api::trace::rows::{COLD_START, HAS_EVENTS, HAS_LINKS};
 use crate::engine::Session;
 use crate::error::Error;
 use crate::otlp::columns::{Bytes, Text, boolean, int64, time};
-use crate::sql::params::Param;
 
-/// Traces that are read by one query.
-const TRACES_AT_ONCE: usize = 100;
-/// Keys that are looked up by one query.
-const KEYS_AT_ONCE: usize = 200;
-
-/// Rows of one trace that are read, and rows of one look-up of keys: of more, the first.
+/// Rows of one look-up. More are read, but the answer says that there may be more than it tells.
 const ROWS_MAX: usize = 500_000;
 
 /// A flow, and what of its spans only the waterfall shows.
@@ -41,8 +35,14 @@ pub(super) struct Story {
 
 /// Brings the flow of `seed` together from what is stored.
 pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Result<Story, Error> {
-    let mut reader = Reader { session, deriver: Deriver::default(), flags: HashMap::new(), unread: None };
-    let mut assembly = Assembly::new(seed, limits);
+    let reader = Reader { session: session.clone(), deriver: Deriver::default(), flags: HashMap::new(), unread: None };
+    let work = assemble(reader, Assembly::new(seed, limits));
+    let (flow, reader) = session.engine().task(session.limits(), work).await?;
+    let unfinished = unfinished(session, &flow).await?;
+    Ok(Story { flow, flags: reader.flags, unfinished, unread: reader.unread })
+}
+
+async fn assemble(mut reader: Reader, mut assembly: Assembly) -> Result<(Flow, Reader), Error> {
     loop {
         let (back, wants) = apart(move || {
             let wants = assembly.wants();
@@ -51,19 +51,16 @@ pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Resu
         .await?;
         assembly = back;
         let Some(wants) = wants else { break };
-        let mut keys = Vec::new();
-        for some in wants.keys.chunks(KEYS_AT_ONCE) {
-            keys.extend(reader.key_rows(some).await?);
+        let (keys, traces) = tokio::join!(reader.key_rows(&wants.keys), reader.trace_rows(&wants.traces));
+        let (keys, traces) = (keys?, traces?);
+        if keys.len() > ROWS_MAX {
+            reader.unread = Some("a key has more spans than are read");
         }
-        let mut spans = Vec::new();
-        for some in wants.traces.chunks(TRACES_AT_ONCE) {
-            spans.extend(reader.spans(some).await?);
-        }
+        let spans = reader.derived(&traces)?;
         assembly.give(spans, keys);
     }
     let flow = apart(move || assembly.finish()).await?;
-    let unfinished = unfinished(session, &flow).await?;
-    Ok(Story { flow, flags: reader.flags, unfinished, unread: reader.unread })
+    Ok((flow, reader))
 }
 
 /// Runs work that may take long where it holds up nobody.
@@ -71,27 +68,38 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Internal(Box::new(e)))
 }
 
-struct Reader<'a> {
-    session: &'a Session,
+struct Reader {
+    session: Session,
     deriver: Deriver,
     flags: HashMap<(TraceId, SpanId), u16>,
     unread: Option<&'static str>,
 }
 
-impl Reader<'_> {
-    /// The spans of these traces.
-    async fn spans(&mut self, traces: &[TraceId]) -> Result<Vec<FlowSpan>, Error> {
-        let batches = trace_rows(self.session, traces).await?;
-        if traces.len() < 2 || rows_of(&batches) <= ROWS_MAX {
-            return self.derived(&batches);
+impl Reader {
+    async fn lookup(&self, table: Table, ids: &[RowId], columns: &[&'static str]) -> Result<Vec<RecordBatch>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        // One of them is so large that it leaves no room for the others.
-        let mut spans = Vec::new();
-        for trace in traces {
-            let batches = trace_rows(self.session, std::slice::from_ref(trace)).await?;
-            spans.extend(self.derived(&batches)?);
+        let (storage, tenant) = (self.session.engine().storage(), self.session.tenant());
+        let rows = storage.lookup(self.session.snapshot(), table, tenant, ids, columns).await;
+        rows.map_err(|e| Error::Read(Box::new(e)))
+    }
+
+    /// The rows of `spans` of these traces.
+    async fn trace_rows(&self, traces: &[TraceId]) -> Result<Vec<RecordBatch>, Error> {
+        let ids: Vec<RowId> = traces.iter().map(|trace| trace.0).collect();
+        self.lookup(Table::Spans, &ids, &SPAN_COLUMNS).await
+    }
+
+    /// The rows of `hop_keys` with these keys.
+    async fn key_rows(&self, keys: &[(KeyHash, Direction)]) -> Result<Vec<KeyRow>, Error> {
+        let ids: Vec<RowId> = keys.iter().map(|(hash, _)| hash.0).collect();
+        let wanted: HashSet<&(KeyHash, Direction)> = keys.iter().collect();
+        let mut found = Vec::new();
+        for batch in self.lookup(Table::HopKeys, &ids, &KEY_COLUMNS).await? {
+            add_keys(&batch, &wanted, &mut found)?;
         }
-        Ok(spans)
+        Ok(found)
     }
 
     fn derived(&mut self, batches: &[RecordBatch]) -> Result<Vec<FlowSpan>, Error> {
@@ -105,15 +113,6 @@ impl Reader<'_> {
         }
         Ok(spans)
     }
-
-    /// The rows of `hop_keys` with these keys.
-    async fn key_rows(&mut self, keys: &[(KeyHash, Direction)]) -> Result<Vec<KeyRow>, Error> {
-        let found = key_rows(self.session, keys).await?;
-        if found.len() > ROWS_MAX {
-            self.unread = Some("a key has more spans than are read");
-        }
-        Ok(found)
-    }
 }
 
 fn rows_of(batches: &[RecordBatch]) -> usize {
@@ -121,35 +120,36 @@ fn rows_of(batches: &[RecordBatch]) -> usize {
 }
 
 /// The columns of `spans` from which keys are derived, and those that the waterfall shows.
-static SPAN_COLUMNS: LazyLock<String> = LazyLock::new(|| {
+static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let read = |key: &str| rules().any(|rule| rule.reads.contains(&key)) || PLACE_KEYS.contains(&key);
     let promoted = promoted::PROMOTED.iter().filter(|p| read(p.key)).map(|p| p.column);
     let maps = hopline_model::AttributeType::ALL.iter().map(|kind| kind.column());
-    SpanRows::COLUMNS.into_iter().chain(promoted).chain(maps).chain(HAS).collect::<Vec<_>>().join(", ")
+    SpanRows::COLUMNS.into_iter().chain(["events"]).chain(promoted).chain(maps).collect()
 });
+
+/// The columns of `hop_keys` that a flow needs.
+const KEY_COLUMNS: [&str; 8] =
+    ["key_hash", "kind", "direction", "time", "duration", "trace_id", "span_id", "invocation_id"];
 
 /// Attributes that are read of each span beside those that rules read.
 const PLACE_KEYS: [&str; 5] =
     ["cloud.account.id", "cloud.region", "cloud.resource_id", "aws.lambda.invoked_arn", "faas.coldstart"];
 
-async fn trace_rows(session: &Session, traces: &[TraceId]) -> Result<Vec<RecordBatch>, Error> {
-    let mut conditions = Where::default();
-    let ids: Vec<String> = traces.iter().map(|trace| conditions.param(*trace)).collect();
-    conditions.and(format!("trace_id IN ({})", ids.join(", ")));
-    let sql = format!("SELECT {} FROM spans {} LIMIT {}", *SPAN_COLUMNS, conditions.text(), ROWS_MAX + 1);
-    answer::rows(session, &sql, conditions.params()).await
-}
-
 fn note_flags(batch: &RecordBatch, flags: &mut HashMap<(TraceId, SpanId), u16>) -> Result<(), Error> {
     let (traces, spans) = (Bytes::of(batch, "trace_id")?, Bytes::of(batch, "span_id")?);
-    let bits = [
-        (boolean(batch, "faas_coldstart")?, COLD_START),
-        (boolean(batch, "has_links")?, HAS_LINKS),
-        (boolean(batch, "has_events")?, HAS_EVENTS),
-    ];
+    let cold = boolean(batch, "faas_coldstart")?;
+    let list = |name: &str| batch.column_by_name(name).and_then(|c| c.as_list_opt::<i32>());
+    let (links, events) = (list("links"), list("events"));
+    let has = |list: Option<&ListArray>, row: usize| {
+        list.is_some_and(|list| list.is_valid(row) && list.value_length(row) > 0)
+    };
     for row in 0..batch.num_rows() {
-        let set = bits.iter().filter(|(column, _)| column.is_valid(row) && column.value(row));
-        let set = set.fold(0, |flags, (_, bit)| flags | bit);
+        let bits = [
+            (cold.is_valid(row) && cold.value(row), COLD_START),
+            (has(links, row), HAS_LINKS),
+            (has(events, row), HAS_EVENTS),
+        ];
+        let set = bits.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, bit)| flags | bit);
         let ids = traces.get(row).and_then(TraceId::from_slice).zip(spans.get(row).and_then(SpanId::from_slice));
         if let (Some(ids), true) = (ids, set != 0) {
             *flags.entry(ids).or_default() |= set;
@@ -158,41 +158,36 @@ fn note_flags(batch: &RecordBatch, flags: &mut HashMap<(TraceId, SpanId), u16>) 
     Ok(())
 }
 
-async fn key_rows(session: &Session, keys: &[(KeyHash, Direction)]) -> Result<Vec<KeyRow>, Error> {
-    let mut conditions = Where::default();
-    let hashes: Vec<String> = keys.iter().map(|(hash, _)| conditions.param(Param::Bytes(hash.0.to_vec()))).collect();
-    conditions.and(format!("key_hash IN ({})", hashes.join(", ")));
-    let columns = "key_hash, kind, direction, time, duration, trace_id, span_id, invocation_id";
-    let sql = format!("SELECT {columns} FROM hop_keys {} LIMIT {}", conditions.text(), ROWS_MAX + 1);
-    let wanted: std::collections::HashSet<&(KeyHash, Direction)> = keys.iter().collect();
-    let mut found = Vec::new();
-    for batch in answer::rows(session, &sql, conditions.params()).await? {
-        let hashes = Bytes::of(&batch, "key_hash")?;
-        let (kinds, directions) = (Text::of(&batch, "kind")?, Text::of(&batch, "direction")?);
-        let (times, durations) = (time(&batch, "time")?, int64(&batch, "duration")?);
-        let (traces, spans) = (Bytes::of(&batch, "trace_id")?, Bytes::of(&batch, "span_id")?);
-        let invocations = Text::of(&batch, "invocation_id")?;
-        for row in 0..batch.num_rows() {
-            let hash = hashes.get(row).and_then(|bytes| bytes.try_into().ok()).map(KeyHash);
-            let direction = Direction::from_name(directions.or_empty(row));
-            // A kind that is not known was stored by a newer server.
-            let kind = Kind::from_prefix(kinds.or_empty(row));
-            let (Some(hash), Some(direction), Some(kind)) = (hash, direction, kind) else { continue };
-            if !wanted.contains(&(hash, direction)) {
-                continue;
-            }
-            let start_ns = times.value(row);
-            found.push(KeyRow {
-                hash,
-                kind,
-                direction,
-                start_ns,
-                end_ns: start_ns.saturating_add(durations.value(row)),
-                trace_id: traces.get(row).and_then(TraceId::from_slice),
-                span_id: spans.get(row).and_then(SpanId::from_slice),
-                invocation_id: invocations.get(row).map(str::to_owned),
-            });
+fn add_keys(
+    batch: &RecordBatch,
+    wanted: &HashSet<&(KeyHash, Direction)>,
+    found: &mut Vec<KeyRow>,
+) -> Result<(), Error> {
+    let hashes = Bytes::of(batch, "key_hash")?;
+    let (kinds, directions) = (Text::of(batch, "kind")?, Text::of(batch, "direction")?);
+    let (times, durations) = (time(batch, "time")?, int64(batch, "duration")?);
+    let (traces, spans) = (Bytes::of(batch, "trace_id")?, Bytes::of(batch, "span_id")?);
+    let invocations = Text::of(batch, "invocation_id")?;
+    for row in 0..batch.num_rows() {
+        let hash = hashes.get(row).and_then(|bytes| bytes.try_into().ok()).map(KeyHash);
+        let direction = Direction::from_name(directions.or_empty(row));
+        // A kind that is not known was stored by a newer server.
+        let kind = Kind::from_prefix(kinds.or_empty(row));
+        let (Some(hash), Some(direction), Some(kind)) = (hash, direction, kind) else { continue };
+        if !wanted.contains(&(hash, direction)) {
+            continue;
         }
+        let start_ns = times.value(row);
+        found.push(KeyRow {
+            hash,
+            kind,
+            direction,
+            start_ns,
+            end_ns: start_ns.saturating_add(durations.value(row)),
+            trace_id: traces.get(row).and_then(TraceId::from_slice),
+            span_id: spans.get(row).and_then(SpanId::from_slice),
+            invocation_id: invocations.get(row).map(str::to_owned),
+        });
     }
-    Ok(found)
+    Ok(())
 }

@@ -500,3 +500,48 @@ fn behind_steps_side_by_side_the_cause_is_inferred() {
          shape Orchestration",
     );
 }
+
+#[test]
+fn of_two_who_wrote_the_same_the_request_tells_who_it_was() {
+    check(
+        "a s - server one/one   0 1 out=s3.req:r1,s3.obj:b|k|e
+         b s - server two/two   2 3 out=s3.req:r2,s3.obj:b|k|e
+         c s - server read/read 6 7 inv=i1 in=s3.req:r1,s3.obj:b|k|e
+         d s - server read/read 8 9 inv=i2 in=s3.req:r2,s3.obj:b|k|e",
+        "a",
+        "a c
+         a.s -> c.s s3.req s3.req exact 5s",
+    );
+    // Without it, time does: but that is no proof.
+    check(
+        "a s - server one/one   0 1 out=s3.obj:b|k|e
+         b s - server two/two   2 3 out=s3.obj:b|k|e
+         c s - server read/read 6 7 inv=i1 in=s3.obj:b|k|e",
+        "b",
+        "b c
+         b.s -> c.s s3.obj s3.obj inferred 3s of 2",
+    );
+}
+
+#[test]
+fn an_envelope_that_the_cloud_sent_is_not_missing() {
+    check(
+        "a p - producer one 0 1 out=sns:n1@topic
+         b s - server two/two 2 3 inv=i1 in=sns:n1,sqs:m1",
+        "a",
+        "a b
+         a.p -> b.s sns sns exact 1s",
+    );
+}
+
+#[test]
+fn the_queue_of_a_dead_letter_may_stand_on_the_span_below() {
+    check(
+        "a p - producer one   0 1 out=sqs:m1@orders
+         b s - server two/two 2 3 inv=i1 in=sqs:m1
+         b c s consumer two/two 2.1 2.9 in=dest:sqs|orders-dlq@orders-dlq",
+        "a",
+        "a b
+         a.p -> b.s sqs sqs exact 1s dead-letter",
+    );
+}
