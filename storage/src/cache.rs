@@ -1,6 +1,7 @@
 //! Footers of Parquet files, kept in memory within a limit.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,14 +24,14 @@ use crate::metrics::Metrics;
 const FOOTER_GUESS: usize = 256 << 10;
 
 /// A map that forgets what was used longest ago when it grows beyond its limit.
-pub(crate) struct Cache<V> {
+pub(crate) struct Cache<V, K = Path> {
     bytes_max: usize,
     gauge: IntGauge,
-    inner: Mutex<Entries<V>>,
+    inner: Mutex<Entries<V, K>>,
 }
 
-struct Entries<V> {
-    entries: HashMap<Path, Entry<V>>,
+struct Entries<V, K> {
+    entries: HashMap<K, Entry<V>>,
     bytes: usize,
     uses: u64,
 }
@@ -41,28 +42,28 @@ struct Entry<V> {
     used: u64,
 }
 
-impl<V> Cache<V> {
+impl<V, K: Clone + Eq + Hash> Cache<V, K> {
     pub(crate) fn new(name: &str, bytes_max: usize, metrics: &Metrics) -> Self {
         let gauge = metrics.index_cache_bytes.with_label_values(&[name]);
         let inner = Mutex::new(Entries { entries: HashMap::new(), bytes: 0, uses: 0 });
         Self { bytes_max, gauge, inner }
     }
 
-    pub(crate) fn get(&self, path: &Path) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, name: &K) -> Option<Arc<V>> {
         let mut inner = self.inner.lock();
         inner.uses += 1;
         let used = inner.uses;
-        let entry = inner.entries.get_mut(path)?;
+        let entry = inner.entries.get_mut(name)?;
         entry.used = used;
         Some(entry.value.clone())
     }
 
-    pub(crate) fn insert(&self, path: &Path, value: Arc<V>, bytes: usize) {
+    pub(crate) fn insert(&self, name: &K, value: Arc<V>, bytes: usize) {
         let mut inner = self.inner.lock();
         inner.uses += 1;
         let entry = Entry { value, bytes, used: inner.uses };
         inner.bytes += bytes;
-        if let Some(before) = inner.entries.insert(path.clone(), entry) {
+        if let Some(before) = inner.entries.insert(name.clone(), entry) {
             inner.bytes -= before.bytes;
         }
         if inner.bytes > self.bytes_max {
@@ -71,25 +72,32 @@ impl<V> Cache<V> {
         self.gauge.set(inner.bytes as i64);
     }
 
-    pub(crate) fn remove(&self, path: &Path) {
+    pub(crate) fn remove(&self, name: &K) {
+        self.remove_if(|other| other == name);
+    }
+
+    pub(crate) fn remove_if(&self, is_gone: impl Fn(&K) -> bool) {
         let mut inner = self.inner.lock();
-        if let Some(gone) = inner.entries.remove(path) {
-            inner.bytes -= gone.bytes;
-        }
+        let Entries { entries, bytes, .. } = &mut *inner;
+        entries.retain(|name, entry| {
+            let is_kept = !is_gone(name);
+            *bytes -= if is_kept { 0 } else { entry.bytes };
+            is_kept
+        });
         self.gauge.set(inner.bytes as i64);
     }
 }
 
-impl<V> Entries<V> {
+impl<V, K: Clone + Eq + Hash> Entries<V, K> {
     /// Forgets the entries that were used longest ago, until no more than `keep` bytes are left.
     fn evict(&mut self, keep: usize) {
-        let mut by_use: Vec<_> = self.entries.iter().map(|(path, e)| (e.used, path.clone())).collect();
+        let mut by_use: Vec<_> = self.entries.iter().map(|(name, e)| (e.used, name.clone())).collect();
         by_use.sort_unstable_by_key(|(used, _)| *used);
-        for (_, path) in by_use {
+        for (_, name) in by_use {
             if self.bytes <= keep {
                 break;
             }
-            if let Some(gone) = self.entries.remove(&path) {
+            if let Some(gone) = self.entries.remove(&name) {
                 self.bytes -= gone.bytes;
             }
         }

@@ -75,6 +75,7 @@ impl Inner {
         let free: Vec<_> = self.doomed.lock().extract_if(.., |f| is_free(f)).collect();
         for file in free {
             self.id_index.forget(&file);
+            self.row_groups.forget(&file);
             if let Err(e) = self.objects.delete(&file.path) {
                 tracing::warn!(error = &e as &dyn std::error::Error, "a file that is not live stays for now");
                 self.doomed.lock().push(file);

@@ -27,6 +27,7 @@ use crate::folder;
 use crate::gather::{compacted, concat};
 use crate::hot::Hot;
 use crate::id_index::{BloomIndex, IdHit, IdIndex};
+use crate::lookup::facts::RowGroups;
 use crate::log::{self, Log, Replay};
 use crate::metrics::Metrics;
 use crate::object::Objects;
@@ -130,6 +131,7 @@ pub(crate) struct Inner {
     pub(crate) census: Mutex<Census>,
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) id_index: Box<dyn IdIndex>,
+    pub(crate) row_groups: RowGroups,
     pub(crate) background: Background,
     closed: AtomicBool,
     lock: Mutex<Option<File>>,
@@ -188,6 +190,7 @@ impl Storage {
         metrics.damaged_files.inc_by(census.missing.len() as u64);
         let metadata = Arc::new(MetadataCache::new(objects.store().clone(), config.index_cache_bytes, &metrics));
         let id_index = Box::new(BloomIndex::new(metadata.clone(), config.index_cache_bytes, &metrics));
+        let row_groups = RowGroups::new(metadata.clone(), config.index_cache_bytes.saturating_mul(2), &metrics);
         let state = State { hot: Hot::new(loaded.log.covered), files: by_table(loaded.files) };
         let inner = Inner {
             dir: dir.to_owned(),
@@ -212,6 +215,7 @@ impl Storage {
             census: Mutex::new(census),
             metadata,
             id_index,
+            row_groups,
             background: Background::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),

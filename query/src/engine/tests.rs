@@ -272,7 +272,7 @@ async fn tables_are_described() {
     let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
     assert_eq!(
         ask(&engine, tables, Params::None).await.unwrap(),
-        ["hop_keys", "invocations", "logs", "metrics", "spans"]
+        ["function_minutes", "hop_keys", "invocations", "logs", "metrics", "spans"]
     );
     assert_eq!(ask(&engine, "DESCRIBE spans", Params::None).await.unwrap()[0], "tenant|Dictionary(Int32, Utf8)|NO");
     assert!(ask(&engine, "SHOW TABLES", Params::None).await.unwrap().iter().any(|row| row.contains("metrics")));

@@ -70,7 +70,7 @@ async fn who_sends_to_whom() {
                 "shop -> nobody sqs orders 2 since 10:00:21",
                 "front -> audit message - 1",
                 "shop -> pricing/pricing lambda.invoke pricing 1",
-                "shop -> rescue/rescue sqs orders 1 dead 1",
+                "shop -> rescue/rescue sqs orders-dlq 1 dead 1",
             ],
             "{got:#}"
         );
@@ -223,4 +223,17 @@ async fn bad_parameters_of_hops() {
         api.refused(&format!("/api/v1/hops?{query}"), 400, expected).await;
     }
     assert_eq!(api.get("/api/v1/hops").await["hops"], json!([]));
+}
+
+#[tokio::test]
+async fn a_message_with_two_keys_is_one_delivery() {
+    let id = "dd3f25a2-55c8-4586-ba3d-e8286f0633f7";
+    let api = Api::new();
+    api.ingest(
+        &story(&format!(
+            "a p - producer shop 0 1 out=mq:rabbitmq|orders|{id}\nb c - consumer worker 2 3 in=mq:rabbitmq|orders|{id}"
+        )),
+        &[],
+    );
+    assert_eq!(hops(&ask(&api, "").await), ["shop -> worker mq orders 1"]);
 }
