@@ -13,7 +13,7 @@ VENV := $(CURDIR)/.venv
 NODE := tests/clients/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-rust test-clients check bench bench-micro bench-ingest clients-setup clean
+.PHONY: help run build test test-rust test-clients check bench bench-micro bench-ingest bench-stitch clients-setup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,9 +40,9 @@ $(NODE)/node_modules/.ready: $(NODE)/package-lock.json
 
 clients-setup: $(VENV)/.ready $(NODE)/node_modules/.ready
 
-test-clients: clients-setup ## Python and Node SDKs against the binary; DuckDB and Polars on its files
+test-clients: clients-setup ## Python and Node SDKs, hooks and stitched orders against the binary; DuckDB and Polars on its files
 	$(CARGO) build --workspace --tests --locked
-	HOPLINE_BIN=$(TARGET)/debug/hopline $(VENV)/bin/python -m pytest -q tests/clients/python
+	HOPLINE_BIN=$(TARGET)/debug/hopline $(VENV)/bin/python -m pytest -q tests/clients/python tests/clients/hooks tests/clients/stitch
 
 check: ## format, lints, boundaries, licences, docs
 	$(CARGO) fmt --all --check
@@ -52,13 +52,16 @@ check: ## format, lints, boundaries, licences, docs
 	$(PYTHON) tests/check/licences.py
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 
-bench: bench-micro bench-ingest ## all benchmarks (docs/performance.md tells how to read them)
+bench: bench-micro bench-ingest bench-stitch ## all benchmarks (docs/performance.md tells how to read them)
 
 bench-micro:
 	$(CARGO) bench --workspace --locked --bench decode --bench storage
 
 bench-ingest: build
 	benches/ingest.sh $(TARGET)/release/hopline
+
+bench-stitch: build
+	benches/stitch.sh $(TARGET)/release/hopline
 
 clean: ## what make created here, save the data
 	$(CARGO) clean

@@ -50,6 +50,8 @@ pub(crate) struct Ready {
     pub(crate) start_type: StartType,
     /// Its initialisation or restore, when it serves for the first time.
     pub(crate) init: Option<Nanos>,
+    /// Whether it is kept ready for a fee: provisioned concurrency.
+    pub(crate) kept: bool,
     /// When the handler is called.
     pub(crate) begin: Nanos,
 }
@@ -123,6 +125,7 @@ impl World {
             id: self.pools.made,
             func: None,
             version: "2026.11.1",
+            extension: instance.clone(),
             instance,
             resource,
             platform_resource: Vec::new(),
@@ -160,7 +163,9 @@ impl World {
         if spec.cloud == Cloud::Aws {
             let mut flush = Flush::new(Arc::clone(&environment), begin + init + 5 * MS);
             platform::init(&mut flush, &mut self.random, spec, language, start_type, (begin, init), kept);
-            self.flushes.push(flush);
+            if !self.options.bare {
+                self.flushes.push(flush);
+            }
         }
         let expires = begin + LIFE + self.random.below(LIFE as u64) as Nanos;
         let measured_from = begin;
@@ -187,6 +192,7 @@ impl Place {
             environment: Arc::clone(&self.environment),
             start_type: if first { self.prepared } else { StartType::Warm },
             init: first.then_some(self.init),
+            kept: self.kept,
             begin,
         }
     }
@@ -207,12 +213,16 @@ fn environment(
         Cloud::Azure => random.hex32(),
         Cloud::Gcp => format!("00f1{}{}", random.hex32(), random.hex32()),
     };
+    let extension = match (spec.cloud, language) {
+        (Cloud::Aws, Language::Python) => random.uuid(),
+        _ => instance.clone(),
+    };
     let (resource, platform_resource) = match spec.cloud {
-        Cloud::Aws => (aws(spec, language, version, &instance), aws_platform(spec, version, &instance)),
+        Cloud::Aws => (aws(spec, language, version, &instance), aws_platform(spec, language, version, &extension)),
         Cloud::Azure => (azure(spec, &instance), Vec::new()),
         Cloud::Gcp => (gcp(spec, &instance), Vec::new()),
     };
-    Environment { id, func: Some(func), version, instance, resource, platform_resource }
+    Environment { id, func: Some(func), version, instance, extension, resource, platform_resource }
 }
 
 fn aws(spec: Spec, language: Language, version: &str, instance: &str) -> Attributes {
@@ -236,14 +246,19 @@ fn aws(spec: Spec, language: Language, version: &str, instance: &str) -> Attribu
 }
 
 /// The resource of the extension that receives the Telemetry API: it copies the memory's
-/// environment variable, a text in MB.
-fn aws_platform(spec: Spec, version: &str, instance: &str) -> Attributes {
-    attrs![
-        "service.name" => spec.name, "cloud.provider" => "aws", "cloud.region" => "eu-central-1",
-        "faas.name" => spec.name, "faas.version" => version, "faas.instance" => instance,
-        "faas.max_memory" => spec.memory_mb.to_string(),
-        "faas.invoked_provider" => "aws", "faas.invoked_region" => "eu-central-1",
-    ]
+/// environment variable, a text in MB. The stock one knows neither the environment's name nor
+/// the cloud, and has an instance of its own.
+fn aws_platform(spec: Spec, language: Language, version: &str, instance: &str) -> Attributes {
+    let mut resource = attrs![
+        "faas.invoked_provider" => "aws", "service.name" => spec.name, "faas.name" => spec.name,
+        "faas.max_memory" => spec.memory_mb.to_string(), "faas.version" => version,
+        "faas.invoked_region" => "eu-central-1",
+    ];
+    resource.extend(match language {
+        Language::Python => attrs!["service.instance.id" => instance],
+        _ => attrs!["cloud.provider" => "aws", "cloud.region" => "eu-central-1", "faas.instance" => instance],
+    });
+    resource
 }
 
 fn azure(spec: Spec, instance: &str) -> Attributes {

@@ -18,12 +18,15 @@ use anyhow::Context as _;
 
 use crate::exit::Exit;
 use play::{Player, now, sleep_until};
-use words::{MS, Nanos, SECOND};
+use words::MS;
 use world::World;
 
 pub(crate) use catalog::Style;
 pub(crate) use story::{Delivery, Story, deliver, fresh_seed, past_options};
-pub(crate) use words::Fact;
+pub(crate) use when::instant;
+pub(crate) use words::{Edge, Fact, Invocation, Nanos, SECOND};
+#[cfg(test)]
+pub(crate) use words::{Outcome, StartType};
 pub(crate) use world::Options;
 
 mod catalog;
@@ -56,6 +59,9 @@ pub(crate) struct Args {
     /// Functions have Hopline's hooks, which note what stock instrumentation leaves out
     #[arg(long)]
     pub(crate) hooks: bool,
+    /// Functions on AWS have no extension: nothing is sent of what the platform says of them
+    #[arg(long)]
+    pub(crate) bare: bool,
     /// The same seed plays the same story, with the same ids [default: another one each time]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
@@ -156,7 +162,8 @@ fn options(args: &Args, now: Nanos) -> anyhow::Result<Options> {
         (patience, schedule) = (3 * SECOND, 20 * SECOND);
     }
     let seed = args.seed.unwrap_or_else(fresh_seed);
-    Ok(Options { seed, style: args.style, hooks: args.hooks, start, end, orders, patience, schedule })
+    let (style, hooks, bare) = (args.style, args.hooks, args.bare);
+    Ok(Options { seed, style, hooks, bare, start, end, orders, patience, schedule })
 }
 
 /// Orders a second.

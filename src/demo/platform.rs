@@ -10,6 +10,10 @@ use super::words::{
     Attributes, Context, Flush, Kind, Log, MS, Nanos, Outcome, Severity, Span, StartType, Value, attrs,
 };
 
+/// Dollars for a request and for a GB-second, on x86_64 in Frankfurt, first tier (AWS Lambda pricing page).
+const REQUEST_USD: f64 = 0.2 / 1e6;
+const GB_SECOND_USD: f64 = 0.0000166667;
+
 /// The instrumentation scope of the platform's records.
 pub(crate) const SCOPE: (&str, &str) =
     ("github.com/open-telemetry/opentelemetry-lambda/collector/receiver/telemetryapi", "0.1.0");
@@ -120,14 +124,14 @@ pub(crate) fn ran(flush: &mut Flush, ran: &Ran<'_>) {
     say(ran.end + 2 * MS, "platform.report", line, record);
 }
 
+/// The stock extension's line tells less than the record: no status, no error, no restore.
 fn report(ran: &Ran<'_>, status: &'static str, error: Option<&'static str>, duration: Nanos) -> (String, Attributes) {
     let ms = millis(duration + 2 * MS);
-    // The initialisation is billed, unless the environment was kept ready for a fee of its own.
     let waited = match ran.init {
-        Some((StartType::Cold | StartType::Restore, init)) => millis(init),
-        _ => 0.0,
+        Some((StartType::Cold | StartType::Restore, init)) => Some(init),
+        _ => None,
     };
-    let billed = (ms + waited).ceil() as i64;
+    let billed = billed_ms(duration, waited);
     let (size, used) = (ran.spec.memory_mb as i64, ran.memory_used_mb as i64);
     let mut line = format!(
         "REPORT RequestId: {} Duration: {ms:.2} ms Billed Duration: {billed} ms Memory Size: {size} MB Max Memory Used: {used} MB",
@@ -137,7 +141,6 @@ fn report(ran: &Ran<'_>, status: &'static str, error: Option<&'static str>, dura
         attrs!["durationMs" => ms, "billedDurationMs" => billed, "memorySizeMB" => size, "maxMemoryUsedMB" => used];
     match ran.init {
         Some((StartType::Restore, init)) => {
-            line.push_str(&format!(" Restore Duration: {:.2} ms", millis(init)));
             metrics.push(("restoreDurationMs", millis(init).into()));
         }
         Some((_, init)) => {
@@ -149,13 +152,22 @@ fn report(ran: &Ran<'_>, status: &'static str, error: Option<&'static str>, dura
     let mut record = attrs!["requestId" => ran.request_id, "status" => status];
     if let Some(error) = error {
         record.push(("errorType", error.into()));
-        line.push_str(&format!(" Status: {status} Error Type: {error}"));
-    } else if status != "success" {
-        line.push_str(&format!(" Status: {status}"));
     }
     record.push(("metrics", Value::Map(metrics)));
     record.push(tracing(ran.xray));
     (line, record)
+}
+
+/// What is billed of so long a run, whole milliseconds: with the initialisation, unless the environment was
+/// made ahead.
+pub(crate) fn billed_ms(duration: Nanos, waited: Option<Nanos>) -> i64 {
+    (millis(duration + 2 * MS) + waited.map_or(0.0, millis)).ceil() as i64
+}
+
+/// What so much costs on demand, in US dollars.
+pub(crate) fn cost_usd(billed_ms: i64, memory_mb: u64) -> f64 {
+    let gb_seconds = billed_ms as f64 / 1e3 * memory_mb as f64 / 1024.0;
+    REQUEST_USD + gb_seconds * GB_SECOND_USD
 }
 
 fn status(outcome: Outcome) -> (&'static str, Option<&'static str>) {

@@ -223,21 +223,41 @@ impl Run<'_> {
                 identity: !lost && hooks::is_provable(message, carried, self.world.options.hooks),
             }));
         }
+        let reported = self.spec.cloud == Cloud::Aws && !self.world.options.bare;
+        let waited = self.ready.init.filter(|_| matches!(self.ready.start_type, StartType::Cold | StartType::Restore));
+        let billed_ms = platform::billed_ms(self.now - self.ready.begin, waited);
+        let cost = || platform::cost_usd(billed_ms, self.spec.memory_mb);
         self.world.facts.push(Fact::Invocation(Invocation {
             id: self.id.clone(),
             request_id: self.call.request_id.clone(),
             function: self.spec.name,
             instance: self.ready.environment.instance.clone(),
+            extension: self.ready.environment.extension.clone(),
             start_type: self.ready.start_type,
+            start_known: self.is_start_known(reported, lost),
             init_ms: self.ready.init.map(millis),
             start_ns: self.ready.begin,
             duration_ms: millis(self.now - self.ready.begin),
             outcome,
             trace_id: self.root.trace_hex(),
             root_span_id: span,
+            spans: self.spans.len(),
+            reported,
+            memory_mb: self.spec.memory_mb,
+            billed_ms: (self.spec.cloud == Cloud::Aws).then_some(billed_ms),
+            // What is kept ready has prices of its own, which are not listed for this region.
+            cost_usd: (self.spec.cloud == Cloud::Aws && !self.ready.kept).then(cost),
             attempt: self.call.attempt,
             trigger: self.call.hop.trigger(),
         }));
+    }
+
+    /// Whether what is sent tells how the environment was ready. Of the spans, only Node's do, and they tell
+    /// that it was a cold start, or that it was none.
+    fn is_start_known(&self, reported: bool, lost: bool) -> bool {
+        let start_type = self.ready.start_type;
+        let by_span = self.spec.cloud == Cloud::Aws && self.language == Language::Node && !lost;
+        reported || start_type == StartType::Warm || (by_span && start_type == StartType::Cold)
     }
 
     /// Sends what there is, and leaves the environment.
@@ -254,7 +274,7 @@ impl Run<'_> {
         let (measures, measured_from) = world.release(call.func, ready.environment.id, now, measure);
         let environment = Arc::clone(&ready.environment);
         let mut flush = Flush { spans, logs, measures, measured_from, ..Flush::new(environment, now + 3 * MS) };
-        if spec.cloud == Cloud::Aws {
+        if spec.cloud == Cloud::Aws && !world.options.bare {
             let version = ready.environment.version;
             platform::ran(
                 &mut flush,

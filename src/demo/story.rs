@@ -6,7 +6,7 @@ use super::catalog::Style;
 use super::export::Exporters;
 use super::play::{Player, now};
 use super::random::{self, Random};
-use super::words::{Fact, Flush, MS, SECOND};
+use super::words::{Fact, Flush, MS, Nanos, SECOND};
 use super::world::{Options, World};
 
 /// All that is sent, in the order in which it happened, and all that is true.
@@ -52,11 +52,13 @@ pub(crate) fn fresh_seed() -> u64 {
     random::mix(now() as u64) % 1_000_000
 }
 
-/// A play of `orders`, one a second, that was over some minutes ago.
-pub(crate) fn past_options(seed: u64, style: Style, hooks: bool, orders: u64) -> Options {
+/// A play of `orders`, one `every` so long, that was over some minutes ago.
+pub(crate) fn past_options(seed: u64, style: Style, orders: u64, every: Nanos) -> Options {
     let end = now() - 600 * SECOND;
-    let start = end - orders as i64 * SECOND;
-    Options { seed, style, hooks, start, end, orders, patience: 5 * SECOND, schedule: 120 * SECOND }
+    let start = end - (orders as Nanos).saturating_mul(every);
+    // A retry comes while others order, and so does the report that the clock starts.
+    let (patience, schedule) = (5 * SECOND, 20 * every.max(SECOND));
+    Options { seed, style, hooks: false, bare: false, start, end, orders, patience, schedule }
 }
 
 /// Sends a story to `endpoint`, all of it, or says what was not taken.

@@ -225,6 +225,8 @@ pub(crate) struct Environment {
     pub(crate) version: &'static str,
     /// `faas.instance`.
     pub(crate) instance: String,
+    /// What the platform's records call it: `service.instance.id` of the stock extension, else as the function does.
+    pub(crate) extension: String,
     /// The resource of the function's own SDK.
     pub(crate) resource: Attributes,
     /// The resource of the platform's records (Telemetry API); empty when it has none.
@@ -293,6 +295,7 @@ pub(crate) enum Outcome {
     /// It was stopped by the platform; its root span is lost.
     Timeout,
     /// It ran out of memory; its root span is lost.
+    #[serde(rename = "oom")]
     Crash,
 }
 
@@ -335,8 +338,12 @@ pub(crate) struct Invocation {
     pub(crate) function: &'static str,
     /// Its `faas.instance`.
     pub(crate) instance: String,
+    /// The name of the same environment in the platform's records.
+    pub(crate) extension: String,
     /// How the environment was ready.
     pub(crate) start_type: StartType,
+    /// Whether what is sent tells that: the platform's records, an earlier invocation, or the span itself.
+    pub(crate) start_known: bool,
     /// Initialisation or restore of the environment, when this is its first invocation.
     pub(crate) init_ms: Option<f64>,
     /// When the handler was called.
@@ -349,6 +356,16 @@ pub(crate) struct Invocation {
     pub(crate) trace_id: String,
     /// Its root span; null when it never arrives.
     pub(crate) root_span_id: Option<String>,
+    /// How many spans of it are sent.
+    pub(crate) spans: usize,
+    /// Whether the platform's records of it are sent.
+    pub(crate) reported: bool,
+    /// Memory it was given.
+    pub(crate) memory_mb: u64,
+    /// What the platform bills; null where it says nothing of that.
+    pub(crate) billed_ms: Option<i64>,
+    /// What it cost, in US dollars; null where no price is known.
+    pub(crate) cost_usd: Option<f64>,
     /// Which try it is, from 1.
     pub(crate) attempt: u32,
     /// What started it.

@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) style: Style,
     /// Whether functions have Hopline's hooks.
     pub(crate) hooks: bool,
+    /// Whether the functions on AWS have no extension, so that nothing is sent of what the platform says.
+    pub(crate) bare: bool,
     /// When the first order may come.
     pub(crate) start: Nanos,
     /// When no more orders come.

@@ -1,21 +1,38 @@
 //! A flow on a terminal: the spans of all its traces as one tree, with a line for each hop.
 //!
-//! Takes the answer of `/api/v1/flows`, whose rows are in order already. Below the tree stands
-//! what is known to be missing, and where the flow was not followed.
+//! Takes the answer of `/api/v1/flows`, whose rows are in order already, and what its failed
+//! spans said. Below the tree stands where the time went, what failed, and what is known to
+//! be missing, so that the end of a long picture tells what to look for in it.
+//!
+//! - [`layout`]: how a deep tree fits a narrow terminal;
+//! - [`notes`]: what stands below the tree.
 
+mod layout;
+mod notes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::waterfall::tree::{below, branch};
-use super::waterfall::{DURATION, FREE_BAR, NARROWEST_BAR, bar};
-use super::{Style, clean, count, cut, duration, pad, pad_left, width};
+use self::layout::Layout;
+use super::waterfall::{DURATION, bar};
+use super::{Style, clean, count, duration, pad, pad_left, width};
 
-/// Most lines about what is missing, of each kind.
-const NOTES_MAX: usize = 10;
+/// What failed spans said, by trace id and span id.
+pub(crate) type Messages = HashMap<(String, String), String>;
 
-/// A row as the API gives it.
+const MISSING_PARENT: u16 = 2;
+const COLD_START: u16 = 4;
+const CIRCLE: u16 = 32;
+const RETRY: u16 = 64;
+const DEAD_LETTER: u16 = 256;
+const UNFINISHED: u16 = 512;
+
+/// A row as the API gives it, and what other parts of the answer say of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Row {
@@ -23,6 +40,8 @@ struct Row {
     parent_row: i64,
     start: i64,
     duration: i64,
+    trace_id: String,
+    span_id: String,
     service: String,
     function: Option<String>,
     name: String,
@@ -32,30 +51,56 @@ struct Row {
     destination: Option<String>,
     certainty: Option<String>,
     attempt: Option<u32>,
+    cause: Option<String>,
     flags: u16,
+    /// What it said when it failed, unless the row above says the same.
+    #[serde(skip)]
+    message: Option<String>,
+    /// Whether it failed, and no row above or below it tells more of that.
+    #[serde(skip)]
+    is_source: bool,
+    /// How many senders it could have been.
+    #[serde(skip)]
+    candidates: u64,
+    /// Whether the other side of one of its hops is not known.
+    #[serde(skip)]
+    is_half: bool,
+    /// Whether it is on the path that took the time.
+    #[serde(skip)]
+    is_on_path: bool,
+    /// Whether it runs elsewhere than what stands above, and its name does not say where.
+    #[serde(skip)]
+    is_elsewhere: bool,
 }
-
-const MISSING_PARENT: u16 = 2;
-const COLD_START: u16 = 4;
-const RETRY: u16 = 64;
-const DEAD_LETTER: u16 = 256;
 
 impl Row {
     fn is_hop(&self) -> bool {
         self.row == "hop"
     }
 
+    fn is_unfinished(&self) -> bool {
+        self.flags & UNFINISHED != 0
+    }
+
     fn is_error(&self) -> bool {
         self.status.as_deref() == Some("ERROR")
     }
 
-    /// What stands in the first column.
-    fn label(&self) -> String {
+    fn place(&self) -> (&str, &str) {
+        (&self.trace_id, &self.span_id)
+    }
+
+    fn above(&self) -> Option<usize> {
+        usize::try_from(self.parent_row).ok()
+    }
+
+    /// What stands in the first column, and where it runs if `is_whole`, as no other column says it then.
+    fn label(&self, is_whole: bool) -> String {
         if self.is_hop() {
-            return self.hop_label();
+            return format!("{} {}", self.certainty_mark(), self.hop_name());
         }
         let mut text = if self.is_error() { "✗ ".to_owned() } else { String::new() };
-        if self.flags & MISSING_PARENT != 0 {
+        if self.flags & MISSING_PARENT != 0 || self.is_unfinished() {
             text.push_str("◌ ");
         }
         text.push_str(&clean(&self.name));
@@ -67,17 +112,31 @@ impl Row {
             Some("CONSUMER") => text.push_str(" ←"),
             _ => {}
         }
+        if self.is_half {
+            text.push_str(" ◌");
+        }
+        if self.flags & CIRCLE != 0 {
+            text.push_str(" (its own ancestor)");
+        }
+        if is_whole && self.is_elsewhere {
+            let _ = write!(text, " ({})", self.whose());
+        }
+        if let Some(message) = self.cause.as_ref().or(self.message.as_ref()) {
+            let _ = write!(text, ": {}", clean(message));
+        }
         text
     }
 
-    fn hop_label(&self) -> String {
-        let mark = match self.certainty.as_deref() {
+    fn certainty_mark(&self) -> &'static str {
+        match self.certainty.as_deref() {
             Some("inferred") => "≈",
             Some("xray") => "⌁",
             _ => "⇢",
-        };
-        let hop = self.hop.as_deref().unwrap_or("hop");
-        let mut text = format!("{mark} {}", clean(hop));
+        }
+    }
+
+    fn hop_name(&self) -> String {
+        let mut text = clean(self.hop.as_deref().unwrap_or("hop")).into_owned();
         if let Some(destination) = &self.destination {
             let _ = write!(text, " {}", clean(destination));
         }
@@ -87,40 +146,143 @@ impl Row {
         if self.flags & DEAD_LETTER != 0 {
             text.push_str(", dead letter");
         }
+        if self.candidates > 1 {
+            let _ = write!(text, ", one of {}", self.candidates);
+        }
         text
     }
 
+    /// The service, and the function where it is called differently.
     fn whose(&self) -> String {
         match &self.function {
-            _ if self.is_hop() => "waited".to_owned(),
             Some(function) if *function != self.service => format!("{}/{}", clean(&self.service), clean(function)),
             _ => clean(&self.service).into_owned(),
+        }
+    }
+
+    /// Whether its name says where it runs.
+    fn names_itself(&self) -> bool {
+        self.name == self.service || self.function.as_ref() == Some(&self.name)
+    }
+}
+
+/// The rows, and what is known of the flow as a whole.
+struct Story<'a> {
+    flow: &'a Value,
+    rows: Vec<Row>,
+    /// Nanoseconds, at least one.
+    total: i64,
+}
+
+impl<'a> Story<'a> {
+    fn of(flow: &'a Value, messages: &Messages) -> Story<'a> {
+        let rows: Vec<Row> = list(flow, "rows").iter().filter_map(|row| Row::deserialize(row).ok()).collect();
+        let total = flow.get("duration_ns").and_then(Value::as_i64).unwrap_or(0).max(1);
+        let mut story = Story { flow, rows, total };
+        story.note_edges();
+        story.note_failures(messages);
+        story.note_places();
+        let path: Vec<usize> = notes::path(&story).into_iter().map(|(row, _)| row).collect();
+        path.into_iter().for_each(|row| story.note_path(row));
+        story
+    }
+
+    fn row(&self, number: Option<usize>) -> Option<&Row> {
+        self.rows.get(number?)
+    }
+
+    /// Marks a row, and all that led to it.
+    fn note_path(&mut self, row: usize) {
+        let mut at = Some(row);
+        while let Some(row) = at.and_then(|at| self.rows.get_mut(at)).filter(|row| !row.is_on_path) {
+            row.is_on_path = true;
+            at = row.above();
+        }
+    }
+
+    fn note_edges(&mut self) {
+        let mut candidates: HashMap<(&str, &str, &str), u64> = HashMap::new();
+        for edge in list(self.flow, "edges") {
+            let most =
+                candidates.entry((at(edge, "/to/trace_id"), at(edge, "/to/span_id"), at(edge, "/hop"))).or_default();
+            *most = (*most).max(edge.get("candidates").and_then(Value::as_u64).unwrap_or(1));
+        }
+        let missing = self.flow.get("missing").unwrap_or(&Value::Null);
+        let halves = list(missing, "sent").iter().chain(list(missing, "received"));
+        let halves: HashSet<_> = halves.map(|half| (at(half, "/end/trace_id"), at(half, "/end/span_id"))).collect();
+        for row in &mut self.rows {
+            row.is_half = row.row == "span" && halves.contains(&row.place());
+            let hop = row.hop.as_deref().unwrap_or_default();
+            row.candidates = candidates.get(&(row.trace_id.as_str(), row.span_id.as_str(), hop)).copied().unwrap_or(1);
+        }
+    }
+
+    /// A failure is handed up from span to span: it is told once, where it is first met.
+    fn note_failures(&mut self, messages: &Messages) {
+        let said = |row: &Row| {
+            let message = messages.get(&(row.trace_id.clone(), row.span_id.clone()));
+            message.filter(|message| row.row == "span" && row.is_error() && !message.is_empty()).cloned()
+        };
+        let said: Vec<Option<String>> = self.rows.iter().map(said).collect();
+        let mut has_failed_child = vec![false; self.rows.len()];
+        for row in self.rows.iter().filter(|row| row.is_error()) {
+            row.above().and_then(|above| has_failed_child.get_mut(above)).into_iter().for_each(|slot| *slot = true);
+        }
+        let above_says: Vec<Option<&String>> = self.rows.iter().map(|row| said.get(row.above()?)?.as_ref()).collect();
+        let told: Vec<(Option<String>, bool)> = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(i, row)| {
+                let own = said.get(i).and_then(Option::as_ref);
+                let above_says = above_says.get(i).copied().flatten();
+                let is_repeated = own.is_some() && own == above_says;
+                let is_blank = own.is_none() && (has_failed_child.get(i) == Some(&true) || above_says.is_some());
+                let is_source = row.is_error() && row.row == "span" && !is_repeated && !is_blank;
+                (own.filter(|_| !is_repeated).cloned(), is_source)
+            })
+            .collect();
+        for (row, (message, is_source)) in self.rows.iter_mut().zip(told) {
+            (row.message, row.is_source) = (message, is_source);
+        }
+    }
+
+    fn note_places(&mut self) {
+        let mut whose: Vec<Option<String>> = Vec::with_capacity(self.rows.len());
+        for i in 0..self.rows.len() {
+            let Some(row) = self.rows.get_mut(i) else { break };
+            let above = row.above().and_then(|above| whose.get(above)).cloned().flatten();
+            if row.is_hop() {
+                whose.push(above);
+                continue;
+            }
+            let own = row.whose();
+            row.is_elsewhere = above.as_ref() != Some(&own) && !row.names_itself();
+            whose.push(Some(own));
         }
     }
 }
 
 /// The whole picture, each line ended.
-pub(crate) fn render(flow: &Value, style: Style) -> String {
-    let rows: Vec<Row> = list(flow, "rows").iter().filter_map(|row| Row::deserialize(row).ok()).collect();
-    let total = flow.get("duration_ns").and_then(Value::as_i64).unwrap_or(0).max(1);
-    let leads = leads(&rows);
-    let layout = Layout::new(&rows, &leads, style.width);
-    let mut text = head(flow, total, style);
-    if layout.bar > 0 {
-        let end = duration(total);
+pub(crate) fn render(flow: &Value, messages: &Messages, style: Style) -> String {
+    let story = Story::of(flow, messages);
+    let layout = Layout::of(&story.rows, style.width);
+    let mut text = head(&story, style);
+    if layout.bar > 0 && !story.rows.is_empty() {
+        let end = duration(story.total);
         let gap = layout.bar.saturating_sub(1 + width(&end));
-        let lead = " ".repeat(layout.name + layout.service + DURATION + 6);
+        let lead = " ".repeat(layout.name + layout.service_width() + DURATION + 4);
         let _ = writeln!(text, "{lead}{}", style.dim(&format!("0{}{end}", " ".repeat(gap))));
     }
     let mut services: Vec<&str> = Vec::new();
-    for (row, lead) in rows.iter().zip(&leads) {
+    for (row, lead) in story.rows.iter().zip(&layout.leads) {
         if !row.is_hop() && !services.contains(&row.service.as_str()) {
             services.push(&row.service);
         }
         let hue = services.iter().position(|s| *s == row.service).unwrap_or(0);
-        line(&mut text, &layout, lead, row, total, hue, style);
+        line(&mut text, &layout, lead, row, story.total, hue, style);
     }
-    notes(&mut text, flow, style);
+    notes::write(&mut text, &story, style);
     text
 }
 
@@ -128,179 +290,74 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// What is drawn before each row: the rows are in pre-order.
-fn leads(rows: &[Row]) -> Vec<String> {
-    let parent = |row: &Row| usize::try_from(row.parent_row).ok();
-    let mut last = vec![None; rows.len()];
-    for (i, row) in rows.iter().enumerate() {
-        if let Some(slot) = parent(row).and_then(|p| last.get_mut(p)) {
-            *slot = Some(i);
-        }
-    }
-    let mut leads: Vec<String> = Vec::with_capacity(rows.len());
-    for (i, row) in rows.iter().enumerate() {
-        let above = parent(row).and_then(|p| Some((leads.get(p)?, last.get(p)?)));
-        let lead = above.map(|(lead, last)| branch(&below(lead), *last == Some(i)));
-        leads.push(lead.unwrap_or_default());
-    }
-    leads
-}
-
-struct Layout {
-    name: usize,
-    service: usize,
-    bar: usize,
-    cuts: bool,
-}
-
-impl Layout {
-    fn new(rows: &[Row], leads: &[String], available: Option<usize>) -> Layout {
-        let name = rows.iter().zip(leads).map(|(row, lead)| width(lead) + width(&row.label())).max().unwrap_or(10);
-        let service = rows.iter().map(|row| width(&row.whose())).max().unwrap_or(4);
-        let Some(available) = available else {
-            return Layout { name: name.min(80), service: service.min(32), bar: FREE_BAR, cuts: false };
-        };
-        let room = available.saturating_sub(DURATION + 6).max(20);
-        let service = service.min(room / 4).max(4);
-        let name = name.min((room - service) * 3 / 5).max(10);
-        let bar = room.saturating_sub(name + service);
-        let bar = if bar < NARROWEST_BAR { 0 } else { bar.min(100) };
-        Layout { name, service, bar, cuts: true }
-    }
-
-    fn cut(&self, text: &str, columns: usize) -> String {
-        if self.cuts { cut(text, columns).into_owned() } else { text.to_owned() }
-    }
+/// The text at a place, empty if there is none.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn plural(n: usize, one: &str) -> String {
     format!("{} {one}{}", count(n as u64), if n == 1 { "" } else { "s" })
 }
 
-fn head(flow: &Value, total: i64, style: Style) -> String {
+fn head(story: &Story<'_>, style: Style) -> String {
+    let flow = story.flow;
     let sum = |name: &str| list(flow, "traces").iter().filter_map(|t| t.get(name)?.as_u64()).sum::<u64>() as usize;
     let mut parts = vec![
         format!("flow of {}", style.bold(&plural(list(flow, "traces").len(), "trace"))),
         plural(sum("spans"), "span"),
         plural(list(flow, "edges").len(), "edge"),
-        duration(total),
+        duration(story.total),
     ];
     let shapes: Vec<String> =
-        list(flow, "shapes").iter().filter_map(Value::as_str).map(|s| s.replace('_', " ")).collect();
+        list(flow, "shapes").iter().filter_map(Value::as_str).map(|s| clean(s).replace('_', " ")).collect();
     if !shapes.is_empty() {
         parts.push(shapes.join(", "));
     }
     if sum("errors") > 0 {
         parts.push(style.red(&plural(sum("errors"), "error")));
     }
-    format!("{}\n", parts.join(" · "))
+    let unfinished = list(flow, "unfinished").len();
+    if unfinished > 0 {
+        parts.push(style.red(&format!("{} never finished", plural(unfinished, "invocation"))));
+    }
+    // Seconds are enough to find the hour in question elsewhere.
+    let start: String = at(flow, "/start_time").chars().take(19).collect();
+    if !start.is_empty() {
+        parts.push(format!("from {} UTC", clean(&start.replace('T', " "))));
+    }
+    let mut text = String::new();
+    notes::wrap(&mut text, "", &parts, " · ", style);
+    text
 }
 
 fn line(text: &mut String, layout: &Layout, lead: &str, row: &Row, total: i64, hue: usize, style: Style) {
-    let lead = layout.cut(lead, layout.name / 2);
-    let room = layout.name.saturating_sub(width(&lead));
-    let name = pad(&layout.cut(&row.label(), room), room);
     let paint = |text: &str| match row {
         row if row.is_error() => style.red(text),
         row if row.is_hop() => style.dim(text),
         _ => style.hue(hue, text),
     };
+    let room = layout.name.saturating_sub(width(lead));
+    let name = pad(&layout.cut(&row.label(layout.service.is_none()), room), room);
     let name = if row.is_error() || row.is_hop() { paint(&name) } else { name };
-    let service = pad(&layout.cut(&row.whose(), layout.service), layout.service);
-    let service = if row.is_hop() { style.dim(&service) } else { style.hue(hue, &service) };
-    let mut line = format!(" {}{name}  {service} {}", style.dim(&lead), pad_left(&duration(row.duration), DURATION));
+    let mark = if row.is_on_path { style.yellow("┃") } else { " ".to_owned() };
+    let mut line = format!("{mark}{}{name}", style.dim(lead));
+    if let Some(columns) = layout.service {
+        let whose = if row.is_hop() { "waited".to_owned() } else { row.whose() };
+        let whose = pad(&layout.cut(&whose, columns), columns);
+        let whose = if row.is_hop() { style.dim(&whose) } else { style.hue(hue, &whose) };
+        let _ = write!(line, "  {whose}");
+    }
+    let _ = write!(line, " {}", pad_left(&duration(row.duration), DURATION));
     if layout.bar > 0 {
         let (before, long) = bar(row.start, row.duration, total, layout.bar);
-        let shape = match (row.is_hop(), long) {
-            (_, 0) => "▏".to_owned(),
-            (true, long) => "┄".repeat(long),
-            (false, long) => "█".repeat(long),
+        let shape = match row {
+            _ if long == 0 => "▏".to_owned(),
+            row if row.is_hop() => "┄".repeat(long),
+            row if row.is_unfinished() => "▒".repeat(long),
+            _ => "█".repeat(long),
         };
         let _ = write!(line, "  {}{}", " ".repeat(before), paint(&shape));
     }
     text.push_str(line.trim_end());
     text.push('\n');
-}
-
-/// What is known to be missing, and where the flow was not followed.
-fn notes(text: &mut String, flow: &Value, style: Style) {
-    let missing = flow.get("missing").unwrap_or(&Value::Null);
-    for (name, what) in [("sent", "sent, and nobody was seen receiving it"), ("received", "received, sender unknown")] {
-        let halves = list(missing, name);
-        for half in halves.iter().take(NOTES_MAX) {
-            let of = |key: &str| half.get(key).and_then(Value::as_str).map(|t| clean(t).into_owned());
-            let by = half.pointer("/end/function").or(half.pointer("/end/service")).and_then(Value::as_str);
-            let parts = [of("hop"), of("destination"), of("key")].into_iter().flatten().collect::<Vec<_>>().join(" ");
-            let note = format!("◌ {parts} of {}: {what}", clean(by.unwrap_or("?")));
-            let _ = writeln!(text, " {}", style.yellow(&note));
-        }
-        if halves.len() > NOTES_MAX {
-            let more = plural(halves.len() - NOTES_MAX, "more message");
-            let _ = writeln!(text, " {}", style.yellow(&format!("◌ {more} {what}")));
-        }
-    }
-    for one in list(flow, "cuts") {
-        let count = one.get("traces_count").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let reason = one.get("reason").and_then(Value::as_str).unwrap_or_default();
-        let why = match reason {
-            "batch" => "the other messages of a batch are of other stories",
-            "xray_root" => "too many invocations share an X-Ray root",
-            _ => "a limit was reached",
-        };
-        let traces = list(one, "traces").iter().filter_map(Value::as_str).take(3).collect::<Vec<_>>().join(", ");
-        let shown = if traces.is_empty() { String::new() } else { format!(": {}", clean(&traces)) };
-        let note = format!("✂ {} not followed, {why}{shown}", plural(count, "trace"));
-        let _ = writeln!(text, " {}", style.yellow(&note));
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::indexing_slicing)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_flow_is_drawn_with_its_hops() {
-        let span = |parent: i64, start: i64, name: &str, function: &str| {
-            json!({"row": "span", "parent_row": parent, "depth": parent + 1, "start": start, "duration": 10_000_000,
-                "service": function, "function": function, "name": name, "kind": "SERVER", "status": "UNSET", "flags": 0})
-        };
-        let mut hop = span(0, 10_000_000, "orders", "api");
-        for (key, value) in [("row", json!("hop")), ("hop", json!("sqs")), ("destination", json!("orders"))] {
-            hop[key] = value;
-        }
-        hop["flags"] = json!(RETRY | DEAD_LETTER);
-        hop["attempt"] = json!(2);
-        hop["certainty"] = json!("exact");
-        let mut failed = span(1, 20_000_000, "worker", "worker");
-        failed["status"] = json!("ERROR");
-        let flow = json!({
-            "traces": [{"spans": 1, "errors": 0}, {"spans": 1, "errors": 1}], "edges": [{}], "duration_ns": 30_000_000,
-            "shapes": ["chain", "dead_letter"], "rows": [span(-1, 0, "api", "api"), hop, failed],
-            "missing": {"sent": [{"hop": "sns", "key": "sns:1", "end": {"function": "worker"}}], "received": []},
-            "cuts": [{"reason": "batch", "traces": ["ab"], "traces_count": 1}],
-        });
-        let expected = "\
-flow of 2 traces · 2 spans · 1 edge · 30.0 ms · chain, dead letter · 1 error
- api                                     api        10.0 ms
- └─ ⇢ sqs orders, try 2, dead letter  waited     10.0 ms
-    └─ ✗ worker                        worker     10.0 ms
- ◌ sns sns:1 of worker: sent, and nobody was seen receiving it
- ✂ 1 trace not followed, the other messages of a batch are of other stories: ab
-";
-        let drawn = render(&flow, Style::plain(Some(120)));
-        // The bars are those of the waterfall, and have their own tests.
-        let bars = |c: char| !matches!(c, '█' | '┄' | '▏');
-        let squeeze = |text: &str| {
-            let lines = text.lines().filter(|line| !line.trim_start().starts_with("0 "));
-            lines
-                .map(|l| {
-                    l.chars().filter(|c| bars(*c)).collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
-                })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(squeeze(&drawn), squeeze(expected), "\n{drawn}");
-    }
 }

@@ -1,5 +1,7 @@
 //! Rows of the table `invocations`: [`Fact`]s as columns, there and back.
 
+mod metrics;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,6 +14,8 @@ use hopline_model::{SpanId, Table, TraceId, schema};
 
 use crate::columns::{ColumnsError, Text};
 use crate::invocation::{Architecture, Fact, InitPhase, InitType, Oom, Provider, Source, Status, Trigger};
+
+pub use metrics::of_metrics;
 
 /// A column of `T`s: its name, how a fact gives its value, how it takes it back.
 struct Column<G, S> {

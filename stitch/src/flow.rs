@@ -29,7 +29,7 @@ mod shape;
 mod steps;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -224,6 +224,23 @@ pub struct Edge {
     pub is_dead_letter: bool,
     /// How many senders it could have been; 1 where it is sure.
     pub candidates: u32,
+}
+
+/// An invocation that ran out of time or crashed before it sent its span, as the platform and those around it tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The trace in which its span would be.
+    pub trace_id: TraceId,
+    /// The id of its span: what it left names that as parent.
+    pub span_id: SpanId,
+    /// Nanoseconds since 1970.
+    pub start_ns: i64,
+    /// Nanoseconds since 1970.
+    pub end_ns: i64,
+    /// The spans that it left.
+    pub spans: Vec<(TraceId, SpanId)>,
+    /// The span that called it.
+    pub caller: Option<(TraceId, SpanId)>,
 }
 
 /// Only one side of a hop is known.

@@ -130,6 +130,35 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     FAMILIES.iter().flat_map(|family| family.iter())
 }
 
+/// Attributes with a column of their own that rules look at once they are asked; what turns them on is in [`Rule::reads`].
+const ALSO_READ: &[&str] = &[
+    "aws.kinesis.stream_name",
+    "aws.lambda.invoked_arn",
+    "aws.s3.bucket",
+    "cloud.account.id",
+    "cloud.resource_id",
+    "cloudevents.event_source",
+    "db.collection.name",
+    "faas.trigger",
+    "http.request.method",
+    "http.route",
+    "messaging.batch.message_count",
+    "messaging.destination.partition.id",
+    "messaging.kafka.offset",
+    "messaging.operation.name",
+    "messaging.operation.type",
+    "rpc.method",
+    "rpc.service",
+    "rpc.system",
+    "server.address",
+    "url.full",
+];
+
+/// Whether any rule looks at this attribute. Whoever derives keys of stored spans must give the columns of all of these.
+pub fn is_read(key: &str) -> bool {
+    ALSO_READ.contains(&key) || rules().any(|rule| rule.reads.contains(&key))
+}
+
 /// The keys of `span` by all rules.
 pub fn keys_of(span: &Span<'_>) -> HopKeys {
     let mut found = HopKeys::default();
@@ -154,8 +183,9 @@ pub fn short_name(text: &str) -> &str {
     if let Some((_, rest)) = text.split_once(":function:") {
         return rest.split(':').next().unwrap_or(rest);
     }
-    let tail = if text.starts_with("arn:") { text.rsplit(':').next() } else { text.rsplit('/').next() };
-    tail.unwrap_or(text)
+    let tail = if text.starts_with("arn:") { text.rsplit(':').next().unwrap_or(text) } else { text };
+    // Of streams and tables the last part of an ARN is `stream/<name>` or `table/<name>`.
+    tail.rsplit('/').next().unwrap_or(tail)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Invocations: what spans and platform records say of one, brought together.
 //!
 //! One invocation is told several times: by the function's own span, by the platform's
-//! records of its start, its end and its bill, by a line of text in its log. Each such
-//! source gives a [`Fact`]; [`merge`] takes facts in any order, repeated or not, and gives
+//! records of its start, its end and its bill, by a line of text in its log, by points of
+//! metrics. Each such source gives a [`Fact`]; [`merge()`] takes facts in any order, repeated or not, and gives
 //! [`Invocation`]s and the [`Environment`]s they ran in. A time-out or a crash that never
 //! sent its span is an invocation all the same.
 //!
-//! - [`Fact::of_span`], [`Fact::of_log`]: nearly all spans and records are refused after
-//!   a few comparisons;
-//! - [`merge`]: facts become invocations, with start type, outcome and cost;
+//! - [`Fact::of_span`], [`Fact::of_log`], [`Fact::of_metric`]: nearly all spans, records and
+//!   points are refused after a few comparisons;
+//! - [`mod@merge`]: facts become invocations, with start type, outcome and cost;
 //! - [`rollup`]: counts and sketches per minute;
 //! - [`insights`]: advice from what a range of time shows.
 //!
@@ -16,17 +16,20 @@
 //! the given facts is asked for by [`Rules::past`].
 
 mod attempts;
+mod clouds;
 mod environment;
 mod exceptions;
 pub mod insights;
 mod merge;
 mod of_log;
+mod of_metric;
 mod of_span;
 mod outcome;
 mod platform;
 pub mod rollup;
 mod sketch;
 mod start;
+mod tries;
 mod words;
 
 #[cfg(test)]
@@ -36,6 +39,7 @@ use hopline_model::{SpanId, TraceId};
 
 pub use environment::{Environment, EnvironmentKey};
 pub use merge::{Invocation, Merged, Past, Rules, merge};
+pub use of_metric::{MetricView, is_of_functions};
 pub use of_span::{account_of_arn, function_of_id, memory_of_extension};
 pub use sketch::{RELATIVE_ERROR, Sketch, SketchError};
 pub use start::{PREINIT_GAP_NS, StartEvidence};

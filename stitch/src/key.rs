@@ -126,6 +126,8 @@ kinds! {
     StepFunctions = "sfn", 366 * DAY, World;
     /// `kafka:<cluster or ->:<topic>:<partition>:<offset>`
     Kafka = "kafka", 365 * DAY, Account;
+    /// `kafka.range:<cluster or ->:<topic>:<partition>:<first>..<last>`: the records of a large batch.
+    KafkaRange = "kafka.range", 365 * DAY, Account;
     /// `mq:<system>|<destination or ->|<message id>`: RabbitMQ, ActiveMQ and other brokers.
     Broker = "mq", 14 * DAY, Account;
     /// `ce:<source>|<id>`: a CloudEvent.
@@ -155,6 +157,9 @@ kinds! {
     Xray = "xray", DAY, World;
     /// `link:<trace id>`: a span link to that trace.
     Link = "link", 366 * DAY, World;
+    /// `range:<kind>:<shard>:<level>:<node>`: a part of the numbers of a shard in which a range lies ([`crate::ranges`]). Only
+    /// for finding it.
+    RangePart = "range", 366 * DAY, Account;
     /// `dest:<system>|<destination>|<minute since 1970>`: something was sent to, or received from, this destination in
     /// this minute by a side that knows no identity. Only for inferring.
     Destination = "dest", HOUR, Account;
@@ -169,7 +174,7 @@ impl Kind {
     /// Whether a key of this kind names something that was sent, received, written or called: by itself it proves
     /// a hop. The others only help to find one.
     pub fn is_identity(self) -> bool {
-        !matches!(self, Kind::Xray | Kind::Link | Kind::Destination)
+        !matches!(self, Kind::Xray | Kind::Link | Kind::RangePart | Kind::Destination)
     }
 
     /// Whether it is worth telling that the other side of such a key was never seen.
@@ -193,8 +198,19 @@ impl Kind {
         match direction {
             _ if !self.is_identity() => false,
             Direction::Out => !rare_out && self != Kind::ApiGateway,
-            Direction::In => !matches!(self, Kind::Lambda | Kind::ApiGateway),
+            // Who sent the records of a range is not looked for.
+            Direction::In => !matches!(self, Kind::Lambda | Kind::ApiGateway | Kind::KinesisRange | Kind::KafkaRange),
         }
+    }
+
+    /// Whether each key of this kind on a span is another message. Of other kinds, several keys are names of one thing.
+    pub fn is_of_message(self) -> bool {
+        matches!(self, Kind::Sqs | Kind::Sns | Kind::EventBridge | Kind::Kinesis | Kind::StorageQueue)
+    }
+
+    /// Whether it names many messages of a stream by the first and the last of them.
+    pub fn is_range(self) -> bool {
+        matches!(self, Kind::KinesisRange | Kind::KafkaRange)
     }
 
     /// Whether it names what was written, not the writing: whoever writes the same once more has the same key.
@@ -206,7 +222,13 @@ impl Kind {
     pub fn is_stream(self) -> bool {
         matches!(
             self,
-            Kind::Kinesis | Kind::KinesisRange | Kind::Firehose | Kind::Kafka | Kind::EventHub | Kind::DynamoItem
+            Kind::Kinesis
+                | Kind::KinesisRange
+                | Kind::Firehose
+                | Kind::Kafka
+                | Kind::KafkaRange
+                | Kind::EventHub
+                | Kind::DynamoItem
         )
     }
 }
@@ -224,6 +246,25 @@ impl Key {
     /// A key of `kind`.
     pub fn new(kind: Kind, id: impl Into<String>) -> Key {
         Key { kind, id: id.into() }
+    }
+
+    /// What the keys of one message have in common, for kinds of which a span may have the keys of several messages: one
+    /// side may know less of where a message is than the other, so that it has several keys.
+    pub fn message(&self) -> Option<&str> {
+        let id = self.id.as_str();
+        match self.kind {
+            Kind::EventHub | Kind::KinesisRange => Some(id),
+            kind if kind.is_of_message() => Some(id),
+            Kind::Kafka | Kind::KafkaRange => {
+                let cluster = id.rsplitn(4, ':').nth(3)?;
+                id.get(cluster.len()..)
+            }
+            Kind::PubSub => id.split_once(':').map(|(_, message)| message),
+            Kind::ServiceBus => id.split_once('/').map(|(_, message)| message),
+            Kind::Broker => id.splitn(3, '|').nth(2),
+            Kind::CloudTask => id.rsplit('/').next(),
+            _ => None,
+        }
     }
 
     /// 128 bits that stand for it: XXH3 of its text. They are kept on disk, so this never changes.
@@ -286,6 +327,23 @@ mod tests {
             assert_eq!((key.kind, key.id.as_str()), (*kind, "a:b|c"));
             assert_eq!(key.to_string(), text);
         }
+    }
+
+    #[test]
+    fn the_keys_of_one_message() {
+        for (a, b) in [
+            ("kafka:b-1.msk:9092:t:0:5", "kafka:-:t:0:5"),
+            ("gps:shop:42", "gps:-:42"),
+            ("asb:shop/payments:42", "asb:-/payments:42"),
+            ("mq:rabbitmq|mails|a|b", "mq:rabbitmq|-|a|b"),
+            ("task:mails/42", "task:42"),
+        ] {
+            let (a, b): (Key, Key) = (a.parse().unwrap(), b.parse().unwrap());
+            assert!(a.message().is_some() && a.message() == b.message(), "{a} {b}");
+        }
+        let other = |text: &str| text.parse::<Key>().unwrap().message().map(str::to_owned);
+        assert_eq!(other("sqs:m1").as_deref(), Some("m1"));
+        assert_eq!(other("s3.req:r1"), None);
     }
 
     #[test]

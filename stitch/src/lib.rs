@@ -10,8 +10,10 @@
 //! - [`facts`], [`rollups`]: rows of the tables `invocations` and `function_minutes`;
 //! - [`mod@derive`]: the rows that are derived from them at ingest;
 //! - [`flow`]: traces and edges brought together into one story;
-//! - [`map`]: hops counted between functions, queues and topics.
+//! - [`map`]: hops counted between functions, queues and topics;
+//! - `choose`, `ranges`: which of several senders it was, for both.
 
+mod choose;
 pub mod columns;
 pub mod cost;
 pub mod derive;
@@ -22,5 +24,6 @@ pub mod hops;
 pub mod invocation;
 pub mod key;
 pub mod map;
+mod ranges;
 pub mod rollups;
 pub mod span;

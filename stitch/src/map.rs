@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use hopline_model::{SpanId, TraceId};
 
+use crate::choose::{self, Timed};
 use crate::invocation::Sketch;
 use crate::key::{Direction, KeyHash, Kind, Scope};
 
-/// Clocks of sender and receiver may differ by this much.
-const SKEW_NS: i64 = 5_000_000_000;
+/// A span's ids.
+type SpanName = (TraceId, SpanId);
 
 /// Who sends or receives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +40,7 @@ pub struct MapRow {
     /// The queue, topic, …, if known.
     pub destination: Option<Arc<str>>,
     /// The span.
-    pub span: (TraceId, SpanId),
+    pub span: SpanName,
     /// Whether the span is of kind PRODUCER or SERVER: the one that stands for the others.
     pub is_main: bool,
     /// Whether its status is ERROR.
@@ -52,6 +53,20 @@ pub struct MapRow {
     pub party: Party,
     /// `cloud.account.id`, if known.
     pub account: Option<Arc<str>>,
+}
+
+impl Timed for MapRow {
+    fn start_ns(&self) -> i64 {
+        self.start_ns
+    }
+
+    fn end_ns(&self) -> i64 {
+        self.end_ns
+    }
+
+    fn ids(&self) -> (TraceId, SpanId) {
+        self.span
+    }
 }
 
 /// Whom an edge connects, and over what.
@@ -100,35 +115,76 @@ pub struct HopMap {
     /// By whom they connect.
     pub edges: BTreeMap<EdgeKey, Traffic>,
     /// The spans whose sending is in an edge: trace context says the same of them again.
-    pub senders: BTreeSet<(TraceId, SpanId)>,
+    pub senders: BTreeSet<SpanName>,
     /// The spans whose receiving is in an edge.
-    pub receivers: BTreeSet<(TraceId, SpanId)>,
+    pub receivers: BTreeSet<SpanName>,
 }
 
 /// Counts hops. Receivers outside of `range` (its start, its end) only tell that something was received.
 pub fn hop_map(rows: impl IntoIterator<Item = MapRow>, range: (i64, i64)) -> HopMap {
-    let mut by_key: AHashMap<KeyHash, (Vec<MapRow>, Vec<MapRow>)> = AHashMap::new();
+    // What names the writing comes before what names the content, for that may be written by several. By kind then: which of
+    // several keys names an edge is the same each time.
+    let mut by_key: AHashMap<(bool, Kind, KeyHash), Sides> = AHashMap::new();
+    let mut told = Told::default();
     for row in rows.into_iter().filter(|row| is_counted(row.kind)) {
-        let (sent, received) = by_key.entry(row.hash).or_default();
+        if row.kind.is_range() {
+            told.ranges.insert((row.hop, row.destination));
+            continue;
+        }
+        let (sent, received) = by_key.entry((row.kind.is_of_content(), row.kind, row.hash)).or_default();
         if row.direction == Direction::Out { sent.push(row) } else { received.push(row) }
     }
-    let mut map = HopMap::default();
-    let mut unseen: Vec<MapRow> = Vec::new();
-    for (_, (sent, received)) in by_key {
-        let (sent, received) = (one_a_trace(sent), one_a_trace(received));
-        if received.is_empty() {
-            unseen.extend(sent);
-        } else if !sent.is_empty() {
-            map.add(&sent, &received, range);
-        }
+    let mut by_key: Vec<_> = by_key.into_iter().collect();
+    by_key.sort_unstable_by_key(|(key, _)| *key);
+    let groups: Vec<Sides> =
+        by_key.into_iter().map(|(_, (sent, received))| (one_a_trace(sent), one_a_trace(received))).collect();
+    let mut deliveries: Vec<Delivery<'_>> = Vec::new();
+    for (sent, received) in groups.iter().filter(|(sent, _)| !sent.is_empty()) {
+        deliveries.extend(received.iter().filter_map(|to| told.delivery(sent, received, to)));
     }
-    map.add_unseen(unseen, range);
+    deliveries.sort_by_key(|(_, to)| (to.start_ns, to.span));
+    let mut map = HopMap::default();
+    map.add(&deliveries, range, &mut told);
+    let unseen = groups.into_iter().filter(|(_, received)| received.is_empty()).flat_map(|(sent, _)| sent);
+    map.add_unseen(unseen, range, &told);
     map
 }
 
+/// What sent a key and what received it.
+type Sides = (Vec<MapRow>, Vec<MapRow>);
+
+/// Sender and receiver.
+type Delivery<'a> = (&'a MapRow, &'a MapRow);
+
+/// A kind of hop and a destination.
+type Place = (Arc<str>, Option<Arc<str>>);
+
+/// What was found out so far.
+#[derive(Default)]
+struct Told {
+    /// Of each receiving span, who sent.
+    pairs: AHashMap<SpanName, BTreeSet<SpanName>>,
+    /// From where something was received of which only first and last are known.
+    ranges: BTreeSet<Place>,
+    /// From where something was received, and what.
+    telling: BTreeSet<Place>,
+}
+
+impl Told {
+    /// Who sent what `to` received, unless another name of the same message told it already.
+    fn delivery<'a>(&mut self, sent: &'a [MapRow], received: &[MapRow], to: &'a MapRow) -> Option<Delivery<'a>> {
+        let senders = self.pairs.entry(to.span).or_default();
+        let from = sender(sent, received, to, senders)?;
+        (senders.insert(from.span) || to.kind.is_of_message()).then_some((from, to))
+    }
+}
+
+/// Of one key, no more sends than this are looked at: the last before the receiver. What has more is no identity.
+const SENDS_MAX: usize = 256;
+
 /// Keys that lead somewhere else, or prove nothing, are no hops of their own.
 fn is_counted(kind: Kind) -> bool {
-    !matches!(kind, Kind::Link | Kind::Destination | Kind::Xray)
+    kind.is_identity()
 }
 
 /// Whether what is sent waits until somebody takes it.
@@ -149,12 +205,8 @@ fn one_a_trace(mut rows: Vec<MapRow>) -> Vec<MapRow> {
     // Several deliveries to one party may lie in one trace: those that do not overlap are different ones.
     let mut kept: Vec<MapRow> = Vec::with_capacity(rows.len());
     for row in rows {
-        let nested = kept.iter().any(|other| {
-            other.span.0 == row.span.0
-                && other.party == row.party
-                && other.start_ns <= row.end_ns
-                && row.start_ns <= other.end_ns
-        });
+        let same = kept.iter().rev().take_while(|other| other.span.0 == row.span.0 && other.party == row.party);
+        let nested = same.take(SENDS_MAX).any(|other| other.start_ns <= row.end_ns && row.start_ns <= other.end_ns);
         if !nested {
             kept.push(row);
         }
@@ -164,40 +216,48 @@ fn one_a_trace(mut rows: Vec<MapRow>) -> Vec<MapRow> {
 }
 
 impl HopMap {
-    fn add(&mut self, sent: &[MapRow], received: &[MapRow], (start, end): (i64, i64)) {
-        let mut tries: AHashMap<&Party, u64> = AHashMap::new();
-        for to in received {
-            let Some(from) = sender(sent, to) else { continue };
-            let attempt = tries.entry(&to.party).or_default();
+    /// Adds what was delivered, in the order of time.
+    fn add(&mut self, deliveries: &[Delivery<'_>], (start, end): (i64, i64), told: &mut Told) {
+        let mut tries: AHashMap<(SpanName, &Party, Option<KeyHash>), u64> = AHashMap::new();
+        for (from, to) in deliveries {
+            let message = to.kind.is_of_message().then_some(to.hash);
+            let attempt = tries.entry((from.span, &to.party, message)).or_default();
             *attempt += 1;
             self.senders.insert(from.span);
             self.receivers.insert(to.span);
             if to.start_ns < start || to.start_ns >= end {
                 continue;
             }
+            told.telling.insert((from.hop.clone(), from.destination.clone()));
+            let (sent, received) = (from.destination.as_deref(), to.destination.as_deref());
+            let is_dead_letter =
+                sent.zip(received).is_some_and(|(sent, got)| choose::is_dead_letter(Some(to.kind), sent, got));
             let key = EdgeKey {
                 from: from.party.clone(),
                 to: Some(to.party.clone()),
-                hop: from.hop.clone(),
-                destination: from.destination.clone().or_else(|| to.destination.clone()),
+                hop: to.hop.clone(),
+                destination: choose::destination(to.kind, is_dead_letter, sent, received).map(Into::into),
             };
             let is_synchronous = from.start_ns <= to.start_ns && to.end_ns <= from.end_ns;
             let since = if is_synchronous { from.start_ns } else { from.end_ns };
             let traffic = self.edges.entry(key).or_default();
             traffic.add(to.is_error, to.start_ns.saturating_sub(since));
             traffic.retries += u64::from(*attempt > 1);
-            let elsewhere = matches!((&from.destination, &to.destination), (Some(a), Some(b)) if a != b);
-            traffic.dead_letters += u64::from(to.kind == Kind::Sqs && elsewhere);
+            traffic.dead_letters += u64::from(is_dead_letter);
         }
     }
 
     /// What nobody was seen receiving; only where receivers tell what they received, for else nobody would be.
-    fn add_unseen(&mut self, unseen: Vec<MapRow>, (start, end): (i64, i64)) {
-        let telling: BTreeSet<(Arc<str>, Option<Arc<str>>)> =
-            self.edges.keys().map(|key| (key.hop.clone(), key.destination.clone())).collect();
+    fn add_unseen(&mut self, unseen: impl Iterator<Item = MapRow>, (start, end): (i64, i64), told: &Told) {
+        let mut counted = AHashSet::new();
         for row in unseen {
             let is_in = row.start_ns >= start && row.start_ns < end;
-            if !is_in || !is_consumed(row.kind) || !telling.contains(&(row.hop.clone(), row.destination.clone())) {
+            let place = (row.hop.clone(), row.destination.clone());
+            if !is_in || !is_consumed(row.kind) || !told.telling.contains(&place) || told.ranges.contains(&place) {
+                continue;
+            }
+            // A name that only the sender knows is not another message.
+            if !row.kind.is_of_message() && (self.senders.contains(&row.span) || !counted.insert(row.span)) {
                 continue;
             }
             let key = EdgeKey { from: row.party, to: None, hop: row.hop, destination: row.destination };
@@ -208,18 +268,56 @@ impl HopMap {
     }
 }
 
-/// Who sent what `to` received: the last one before it that may have.
-fn sender<'a>(sent: &'a [MapRow], to: &MapRow) -> Option<&'a MapRow> {
-    let differ = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| matches!((a, b), (Some(a), Some(b)) if a != b);
+/// Who sent what `to` received. `told`: who sent to it by other keys.
+fn sender<'a>(sent: &'a [MapRow], received: &[MapRow], to: &MapRow, told: &BTreeSet<SpanName>) -> Option<&'a MapRow> {
     let may = |from: &&MapRow| {
-        from.span != to.span
-            && from.start_ns <= to.end_ns.saturating_add(SKEW_NS)
-            && to.start_ns.saturating_sub(from.end_ns) <= from.kind.window()
-            && !(from.kind.scope() == Scope::Account && differ(&from.account, &to.account))
+        // What a function sets off in its own trace is no cause of it.
+        let is_own = from.span.0 == to.span.0 && from.party == to.party;
+        from.span != to.span && (!is_own || from.start_ns < to.start_ns) && agree(from, to)
     };
-    let mut before = sent.iter().filter(may).rev();
-    let last = before.clone().find(|from| from.start_ns <= to.start_ns);
-    last.or_else(|| before.next())
+    // They are in the order of time.
+    let begun = sent.partition_point(|from| from.start_ns <= to.end_ns.saturating_add(choose::SKEW_NS));
+    let is_few = sent.len() <= SENDS_MAX;
+    let begun = sent.get(begun.saturating_sub(SENDS_MAX)..begun).filter(|_| !is_few).unwrap_or(sent);
+    let candidates = begun.iter().filter(may);
+    if to.kind == Kind::DynamoItem {
+        let is_near = |row: &&MapRow| row.start_ns.saturating_sub(to.start_ns).saturating_abs() <= to.kind.window();
+        let writes: Vec<&MapRow> = candidates.filter(is_near).collect();
+        return choose::write(&writes, &reads(received, to), to).map(|(write, _)| write);
+    }
+    let is_in_time = |from: &&MapRow| choose::is_in_time(to.kind, *from, to);
+    let mut candidates: Vec<&MapRow> = candidates.filter(is_in_time).collect();
+    // What is unique in the world may come from another account, but not where one's own has it too.
+    if candidates.iter().any(|from| is_one_account(from, to)) {
+        candidates.retain(|from| is_one_account(from, to));
+    }
+    // Of those who wrote the same, another key may tell which of them it was.
+    if to.kind.is_of_content() && candidates.iter().any(|from| told.contains(&from.span)) {
+        candidates.retain(|from| told.contains(&from.span));
+    }
+    choose::sender(to.kind, &candidates, to)
+}
+
+/// The reads of an item by the function that read it here; none if there are too many to tell anything.
+fn reads<'a>(received: &'a [MapRow], to: &MapRow) -> Vec<&'a MapRow> {
+    if received.len() > SENDS_MAX {
+        return Vec::new();
+    }
+    let is_near = |row: &&MapRow| row.start_ns.saturating_sub(to.start_ns).saturating_abs() <= to.kind.window();
+    let near: Vec<&MapRow> = received.iter().filter(is_near).collect();
+    let traces: BTreeSet<TraceId> = near.iter().map(|row| row.span.0).collect();
+    let is_same = |row: &&MapRow| row.party == to.party && agree(row, to);
+    if traces.len() > choose::READS_MAX { Vec::new() } else { near.into_iter().filter(is_same).collect() }
+}
+
+/// Whether equal keys of two spans may be of one thing.
+fn agree(a: &MapRow, b: &MapRow) -> bool {
+    a.kind.scope() == Scope::World || is_one_account(a, b)
+}
+
+/// Whether two spans may be of one account: where both name one, it is the same.
+fn is_one_account(a: &MapRow, b: &MapRow) -> bool {
+    !matches!((&a.account, &b.account), (Some(a), Some(b)) if a != b)
 }
 
 #[cfg(test)]

@@ -57,8 +57,10 @@ pub struct Config {
     pub retention_bytes_max: u64,
     /// Files that no manifest lists (left by a crash) are deleted when they are this old.
     pub orphan_age_s: u64,
-    /// Memory for Parquet footers, and again for bloom filters.
+    /// Memory for Parquet footers, and again for bloom filters, and twice as much for what is remembered of row groups.
     pub index_cache_bytes: usize,
+    /// Memory for decompressed pages that look-ups by id read.
+    pub page_cache_bytes: usize,
 }
 
 impl Default for Config {
@@ -87,6 +89,7 @@ impl Default for Config {
             retention_bytes_max: 0,
             orphan_age_s: 600,
             index_cache_bytes: 32 * MIB,
+            page_cache_bytes: 64 * MIB,
         }
     }
 }

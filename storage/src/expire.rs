@@ -76,6 +76,7 @@ impl Inner {
         for file in free {
             self.id_index.forget(&file);
             self.row_groups.forget(&file);
+            self.pages.forget(&file);
             if let Err(e) = self.objects.delete(&file.path) {
                 tracing::warn!(error = &e as &dyn std::error::Error, "a file that is not live stays for now");
                 self.doomed.lock().push(file);

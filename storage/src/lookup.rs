@@ -3,10 +3,11 @@
 //! A query engine plans, and reads what it needs of a footer anew, for each question; a
 //! flow asks dozens of these one after the other. Here footers stay as they were read,
 //! bloom filters say which row groups may have an id, what a row group's ids are is
-//! remembered ([`facts`]), and only the pages with the rows are decoded ([`read`]),
-//! several row groups at once.
+//! remembered ([`facts`]), and only the pages with the rows are decoded ([`read`]), of
+//! which those that were read lately are kept decompressed ([`pages`]).
 
 pub(crate) mod facts;
+pub(crate) mod pages;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -136,7 +137,7 @@ impl Storage {
         if rows.is_empty() {
             return Ok(None);
         }
-        let batch = read::rows(&self.inner().metadata, file, group, &facts, &rows, &wanted.whole).await?;
+        let batch = read::rows(self.inner(), file, group, &facts, &rows, &wanted.whole).await?;
         let ids = column(&batch, wanted.id_column)?.as_fixed_size_binary_opt();
         let ids = ids.ok_or_else(|| Error::corrupt(&file.path, format!("{} is no id", wanted.id_column)))?;
         // What is remembered of an id is less than the id.

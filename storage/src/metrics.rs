@@ -119,7 +119,10 @@ impl Metrics {
             damaged_files: r.count("hopline_damaged_files_total", "Data files found damaged.")?,
             disk_full: r.gauge("hopline_disk_full", "1 while the last write found no space.")?,
             index_cache_bytes: r.add(IntGaugeVec::new(
-                Opts::new("hopline_index_cache_bytes", "Memory of cached footers and bloom filters."),
+                Opts::new(
+                    "hopline_index_cache_bytes",
+                    "Memory of what is kept of files to find rows quickly: footers, bloom filters, row groups, pages.",
+                ),
                 &["cache"],
             ))?,
         })

@@ -27,8 +27,9 @@ use crate::folder;
 use crate::gather::{compacted, concat};
 use crate::hot::Hot;
 use crate::id_index::{BloomIndex, IdHit, IdIndex};
-use crate::lookup::facts::RowGroups;
 use crate::log::{self, Log, Replay};
+use crate::lookup::facts::RowGroups;
+use crate::lookup::pages::Pages;
 use crate::metrics::Metrics;
 use crate::object::Objects;
 use crate::recent::Recent;
@@ -132,6 +133,7 @@ pub(crate) struct Inner {
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) id_index: Box<dyn IdIndex>,
     pub(crate) row_groups: RowGroups,
+    pub(crate) pages: Pages,
     pub(crate) background: Background,
     closed: AtomicBool,
     lock: Mutex<Option<File>>,
@@ -191,6 +193,7 @@ impl Storage {
         let metadata = Arc::new(MetadataCache::new(objects.store().clone(), config.index_cache_bytes, &metrics));
         let id_index = Box::new(BloomIndex::new(metadata.clone(), config.index_cache_bytes, &metrics));
         let row_groups = RowGroups::new(metadata.clone(), config.index_cache_bytes.saturating_mul(2), &metrics);
+        let pages = Pages::new(metadata.clone(), config.page_cache_bytes, &metrics);
         let state = State { hot: Hot::new(loaded.log.covered), files: by_table(loaded.files) };
         let inner = Inner {
             dir: dir.to_owned(),
@@ -216,6 +219,7 @@ impl Storage {
             metadata,
             id_index,
             row_groups,
+            pages,
             background: Background::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),

@@ -13,6 +13,7 @@
 mod client;
 mod conformance;
 mod faults;
+mod flows;
 mod operations;
 mod otlp;
 mod query;

@@ -5,9 +5,12 @@
 //! the next answer.
 
 mod answer;
+mod path;
 mod read;
 mod rows;
 mod unfinished;
+
+pub(super) use unfinished::left_by;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -122,7 +125,15 @@ pub(crate) async fn flow(
 pub(crate) async fn find(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, Error> {
     let params = Params::of::<FindFlowParams>(&uri)?;
     let (what, keys) = sought(&params)?;
-    let seed = Seed::Keys(keys.iter().map(Key::hash).collect());
+    let mut seed = Seed::Keys(keys.iter().map(Key::hash).collect());
+    if let Some(id) = params.text("invocation_id")? {
+        let session = super::answer::unlimited_session(&state, "flow");
+        if !super::invocations::read::has_keys(&session, id).await?
+            && let Some(trace) = left_by(&session, id).await?
+        {
+            seed = Seed::Trace(trace);
+        }
+    }
     respond(&state, &headers, &params, seed, || format!("no span is known with {what}")).await
 }
 

@@ -1,7 +1,17 @@
 //! `/api/v1/functions`: what functions did in a range of time, each at a glance or one in full.
+//!
+//! - `overview`: all of them at a glance;
+//! - `one`: one in full; `errors`, `advice`, `around`: its errors, what is worth a look, what it hangs together with;
+//! - `throttles`, `iterator_age`: what the platform's metrics tell, read through `cloudwatch`.
 
+mod advice;
+mod around;
+mod cloudwatch;
+mod errors;
+mod iterator_age;
 pub(crate) mod one;
 pub(crate) mod overview;
+mod throttles;
 
 pub(crate) use one::function;
 pub(crate) use overview::functions;

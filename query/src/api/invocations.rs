@@ -4,6 +4,7 @@
 //! (`hopline_stitch::invocation`), so that what arrives late is in the next answer.
 
 pub(crate) mod read;
+mod waited;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -20,6 +21,7 @@ use super::params::{Params, TimeRange};
 use crate::engine::Session;
 use crate::error::{Error, Problem};
 use read::{Which, by_id, has_keys, known};
+use waited::{Waited, waited};
 
 /// Words for how an invocation ended, and one for all that failed.
 const OUTCOMES: [&str; 7] = ["ok", "error", "timeout", "oom", "crash", "unknown", "failed"];
@@ -397,6 +399,8 @@ fn ids(invocation: &Invocation) -> String {
 pub(crate) struct OneInvocationAnswer {
     /// The tries with this id, the earliest first.
     attempts: Vec<InvocationAnswer>,
+    /// How long what set them off had waited: of those tries of which that is known for sure.
+    waited: Vec<Waited>,
     /// Paths of this API that tell more.
     links: InvocationLinks,
     /// Whether all that is stored of it is in the answer.
@@ -444,9 +448,10 @@ pub(crate) async fn invocation(
     let attempts: Vec<&Invocation> = known.merged.invocations.iter().filter(|i| i.id == id).collect();
     let first = *attempts.first().ok_or_else(missing)?;
     let links = links(&session, first).await?;
+    let waited = waited(&session, &attempts).await?;
     let currency = state.engine.prices().currency();
     let attempts = attempts.into_iter().map(|i| InvocationAnswer::of(i, currency)).collect();
-    json(&OneInvocationAnswer { attempts, links, complete: known.reason.is_none(), reason: known.reason })
+    json(&OneInvocationAnswer { attempts, waited, links, complete: known.reason.is_none(), reason: known.reason })
 }
 
 async fn links(session: &Session, first: &Invocation) -> Result<InvocationLinks, Error> {

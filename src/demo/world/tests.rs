@@ -12,6 +12,7 @@ fn options(style: Style, orders: u64) -> Options {
         seed: 7,
         style,
         hooks: false,
+        bare: false,
         start,
         end: start + orders as Nanos * 2 * SECOND,
         orders,
@@ -206,6 +207,78 @@ fn the_platform_reports_each_invocation_of_lambda_once() {
     let logs = steps.iter().flat_map(|s| &s.flushes).flat_map(|f| &f.platform_logs);
     let reports = logs.filter(|l| l.attributes.contains(&("type", Value::Text("platform.report".to_owned()))));
     assert_eq!(reports.count(), expected);
+}
+
+#[test]
+fn without_the_extension_the_story_is_the_same_and_the_platform_says_nothing() {
+    let story = |bare| World::new(Options { bare, ..options(Style::Mixed, 60) }).collect::<Vec<_>>();
+    let (told, bare) = (story(false), story(true));
+    let ids = |steps: &[Step]| invocations(steps).iter().map(|i| i.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&told), ids(&bare));
+    let platform = |steps: &[Step]| {
+        let flushes = steps.iter().flat_map(|s| &s.flushes);
+        flushes.map(|f| f.platform_logs.len() + f.platform_spans.len()).sum::<usize>()
+    };
+    assert!(platform(&told) > 0);
+    assert_eq!(platform(&bare), 0);
+    assert!(invocations(&bare).iter().all(|i| !i.reported));
+}
+
+#[test]
+fn a_start_is_known_where_something_that_is_sent_tells_it() {
+    let elsewhere = ["ledger", "settle", "settle-book", "loyalty"];
+    for (style, bare, on_aws) in [
+        (Style::Python, false, &[StartType::Cold, StartType::Preinit, StartType::Restore, StartType::Warm][..]),
+        (Style::Node, true, &[StartType::Cold, StartType::Warm]),
+        (Style::Python, true, &[StartType::Warm]),
+    ] {
+        let steps: Vec<Step> = World::new(Options { bare, ..options(style, 60) }).collect();
+        // Those of which nothing is known at all aside.
+        for ran in invocations(&steps).iter().filter(|i| i.reported || i.root_span_id.is_some()) {
+            let is_aws = !elsewhere.contains(&ran.function);
+            let known = if is_aws { on_aws.contains(&ran.start_type) } else { ran.start_type == StartType::Warm };
+            assert_eq!(ran.start_known, known, "{style:?} bare={bare} {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn costs_are_those_of_the_reports() {
+    let steps = play(Style::Node, 60);
+    let logs = steps.iter().flat_map(|s| &s.flushes).flat_map(|f| &f.platform_logs);
+    let reports = logs.filter(|l| l.attributes.contains(&("type", Value::Text("platform.report".to_owned()))));
+    let mut billed: HashMap<String, i64> = HashMap::new();
+    for (id, ms) in reports.map(billed_of) {
+        billed.entry(id).or_insert(ms);
+    }
+    let mut provisioned = 0;
+    for ran in invocations(&steps).iter().filter(|i| i.reported && i.attempt == 1) {
+        let ms = ran.billed_ms.unwrap();
+        assert_eq!(billed[&ran.request_id], ms, "{ran:?}");
+        assert!(ms as f64 >= ran.duration_ms, "{ran:?}");
+        match ran.cost_usd {
+            Some(cost) => {
+                let gb_seconds = ms as f64 * ran.memory_mb as f64 / 1_024_000.0;
+                assert!((cost - 0.000_000_2 - gb_seconds * 0.000_016_666_7).abs() < 1e-15, "{ran:?}");
+            }
+            None => {
+                provisioned += 1;
+                assert_eq!(ran.function, "orders-api");
+            }
+        }
+    }
+    assert!(provisioned > 0);
+}
+
+/// The request id of a report, and what it bills.
+fn billed_of(log: &crate::demo::words::Log) -> (String, i64) {
+    let Value::Map(record) = &log.body else { panic!("{log:?}") };
+    let of = |list: &[(&str, Value)], key: &str| list.iter().find(|(k, _)| *k == key).map(|(_, v)| v.clone());
+    let (Some(Value::Text(id)), Some(Value::Map(metrics))) = (of(record, "requestId"), of(record, "metrics")) else {
+        panic!("{log:?}")
+    };
+    let Some(Value::Int(billed)) = of(&metrics, "billedDurationMs") else { panic!("{log:?}") };
+    (id, billed)
 }
 
 #[test]

@@ -53,6 +53,30 @@ fn no_figure_is_better_than_a_wrong_one() {
     assert!(!assumed(&usage()));
 }
 
+#[test]
+fn prices_count_from_their_first_day() {
+    let on = |day: i64, architecture: Architecture| {
+        let usage = Usage { start_ns: day * DAY, architecture: Some(architecture), ..usage() };
+        PriceTable::builtin().cost(&usage).map(|cost| cost.usd)
+    };
+    // 2020-12-01: billed by the millisecond since then. 2021-09-29: ARM.
+    assert_eq!([on(18_596, Architecture::X86_64), on(18_597, Architecture::X86_64)], [None, Some(0.0000168667)]);
+    assert_eq!([on(18_898, Architecture::Arm64), on(18_899, Architecture::Arm64)], [None, Some(0.0000135334)]);
+}
+
+#[test]
+fn figures_worked_by_hand() {
+    let cost = |usage: Usage<'_>| PriceTable::builtin().cost(&usage).unwrap().usd;
+    let of = |ms: i64, mb: i64| Usage { billed_ns: Some(ms * 1_000_000), memory_size: Some(mb << 20), ..usage() };
+    // 1 ms, the least that is billed, × 0.125 GB.
+    assert_eq!(cost(of(1, 128)), 0.000000202083);
+    // 15 minutes × 10 GB = 9000 GB-s.
+    assert_eq!(cost(of(900_000, 10_240)), 0.1500005);
+    // 250 ms × 0.5 GB on ARM, provisioned: 0.125 GB-s × 7.7778e-6.
+    let arm = Usage { architecture: Some(Architecture::Arm64), init_type: Some(InitType::Provisioned), ..of(250, 512) };
+    assert_eq!(cost(arm), 0.000001172225);
+}
+
 const OWN: &str = r#"{"version": "ours", "currency": "EUR", "prices": [
     {"provider": "aws", "regions": ["*"], "from": "2020-01-01", "request": 1, "gb_second": [{"price": 1}]},
     {"provider": "aws", "regions": ["*"], "from": "2026-01-01", "request": 2, "gb_second": [{"price": 1}]},

@@ -59,14 +59,14 @@ impl Assembly {
             shapes.push(Shape::Retries);
             shapes.sort_unstable();
         }
-        let spans: Vec<&FlowSpan> = traces.iter().flat_map(|trace| told(&story, trace)).collect();
+        let spans: Vec<FlowSpan> = traces.iter().flat_map(|trace| told(&story, trace)).cloned().collect();
         Flow {
-            critical_path: critical::path(&story, &traces, &edges),
+            critical_path: critical::path(&spans, &edges, &[]),
             shapes,
             traces: traces.iter().map(|trace| trace.id).collect(),
             start_ns: spans.iter().map(|span| span.start_ns).min().unwrap_or(0),
             end_ns: spans.iter().map(|span| span.end_ns).max().unwrap_or(0),
-            spans: spans.into_iter().cloned().collect(),
+            spans,
             cuts: cuts(story),
             edges,
             halves,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hopline_model::TraceId;
 
 use super::matching::Incoming;
+use super::ranges;
 use super::trace::Trace;
 
 /// What came into each unit of a trace.
@@ -28,6 +29,8 @@ pub(super) struct Unit {
     pub(super) messages: BTreeMap<usize, BTreeSet<TraceId>>,
     /// All of them.
     pub(super) senders: BTreeSet<TraceId>,
+    /// Its spans that received more messages than it can name.
+    pub(super) ranges: BTreeSet<usize>,
     /// Whether a span that is not its topmost received something from nobody knows whom.
     has_unknown: bool,
 }
@@ -35,7 +38,7 @@ pub(super) struct Unit {
 impl Unit {
     /// Whether it received messages of several stories, as far as one can tell from the traces alone.
     pub(super) fn is_batch(&self) -> bool {
-        self.senders.len() + usize::from(self.has_unknown) > 1
+        self.senders.len() + usize::from(self.has_unknown) > 1 || !self.ranges.is_empty()
     }
 }
 
@@ -64,7 +67,12 @@ impl Guard {
         for (root, unit) in &mut guard.units {
             unit.has_unknown = unit.messages.iter().any(|(to, senders)| to != root && senders.is_empty());
         }
-        guard.units.retain(|_, unit| !unit.senders.is_empty());
+        for (usage, _) in ranges::ranges(trace) {
+            let unit = guard.units.entry(trace.unit(usage.node)).or_default();
+            unit.messages.entry(usage.node).or_default();
+            unit.ranges.insert(usage.node);
+        }
+        guard.units.retain(|_, unit| !unit.senders.is_empty() || !unit.ranges.is_empty());
         guard.find_nearest(trace);
         guard
     }

@@ -10,9 +10,7 @@ use std::cmp::Reverse;
 use ahash::{HashMap, HashMapExt};
 use hopline_model::{SpanId, TraceId};
 
-use super::Edge;
-use super::trace::Trace;
-use super::walk::Story;
+use super::{Edge, Flow, FlowSpan, Lost};
 
 /// A child whose clock says that it outlived its parent by no more than this is taken to have ended with it.
 const SKEW_NS: i64 = 10_000_000;
@@ -32,15 +30,18 @@ pub struct Step {
     pub is_wait: bool,
 }
 
-/// The path to the end of the last span of these traces.
-pub(super) fn path(story: &Story, traces: &[&Trace], edges: &[Edge]) -> Vec<Step> {
-    let mut plan = Plan::new(story, traces, edges);
-    let last = plan
-        .places
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| p.is_told)
-        .max_by_key(|(index, p)| (p.end_ns, Reverse(p.start_ns), Reverse(*index)));
+impl Flow {
+    /// The critical path, with the invocations whose span never came. Steps of these name the span that is missing.
+    pub fn path_with(&self, lost: &[Lost]) -> Vec<Step> {
+        path(&self.spans, &self.edges, lost)
+    }
+}
+
+/// The path to the end of the last of these spans.
+pub(super) fn path(spans: &[FlowSpan], edges: &[Edge], lost: &[Lost]) -> Vec<Step> {
+    let mut plan = Plan::new(spans, edges, lost);
+    let places = plan.places.iter().enumerate();
+    let last = places.max_by_key(|(index, p)| (p.end_ns, Reverse(p.start_ns), Reverse(*index)));
     let Some((last, at_ns)) = last.map(|(index, place)| (index, place.end_ns)) else { return Vec::new() };
     plan.walk(last, at_ns)
 }
@@ -56,8 +57,6 @@ struct Place {
     span_id: SpanId,
     start_ns: i64,
     end_ns: i64,
-    /// Whether it is of this story.
-    is_told: bool,
     parent: Option<usize>,
     /// The last of those that sent what it received, if it has no parent.
     cause: Option<usize>,
@@ -68,30 +67,38 @@ struct Place {
 }
 
 impl Plan {
-    fn new(story: &Story, traces: &[&Trace], edges: &[Edge]) -> Plan {
+    fn new(spans: &[FlowSpan], edges: &[Edge], lost: &[Lost]) -> Plan {
         let mut plan = Plan::default();
         let mut by_span: HashMap<(TraceId, SpanId), usize> = HashMap::new();
-        for trace in traces {
-            let first = plan.places.len();
-            for (index, node) in trace.nodes.iter().enumerate() {
-                by_span.entry((trace.id, node.span.span_id)).or_insert(plan.places.len());
-                plan.places.push(Place {
-                    trace_id: trace.id,
-                    span_id: node.span.span_id,
-                    start_ns: node.span.start_ns,
-                    end_ns: node.span.end_ns.max(node.span.start_ns),
-                    is_told: story.holds(trace, index),
-                    parent: node.parent.map(|parent| first + parent),
-                    cause: None,
-                    awaited: Vec::new(),
-                    was_entered: false,
-                    was_left: false,
-                });
-            }
+        let of_spans = spans.iter().map(|s| (s.trace_id, s.span_id, s.start_ns, s.end_ns));
+        for (trace_id, span_id, start_ns, end_ns) in
+            of_spans.chain(lost.iter().map(|l| (l.trace_id, l.span_id, l.start_ns, l.end_ns)))
+        {
+            by_span.entry((trace_id, span_id)).or_insert(plan.places.len());
+            plan.places.push(Place {
+                trace_id,
+                span_id,
+                start_ns,
+                end_ns: end_ns.max(start_ns),
+                parent: None,
+                cause: None,
+                awaited: Vec::new(),
+                was_entered: false,
+                was_left: false,
+            });
         }
-        for child in 0..plan.places.len() {
-            if let Some(parent) = plan.get(child).and_then(|p| p.parent) {
-                plan.wait_for(parent, child);
+        for (index, span) in spans.iter().enumerate() {
+            let parent = span.parent.and_then(|parent| by_span.get(&(span.trace_id, parent)).copied());
+            plan.put_below(index, parent);
+        }
+        for (index, lost) in lost.iter().enumerate() {
+            let at = spans.len() + index;
+            for left in lost.spans.iter().filter_map(|left| by_span.get(left)).filter(|left| **left != at) {
+                plan.put_below(*left, Some(at));
+            }
+            let caller = lost.caller.and_then(|caller| by_span.get(&caller)).copied();
+            if let Some((caller, ended)) = caller.and_then(|caller| Some((caller, plan.get(caller)?.end_ns))) {
+                plan.link(caller, at, lost.end_ns <= ended);
             }
         }
         for edge in edges {
@@ -110,6 +117,14 @@ impl Plan {
 
     fn get(&self, index: usize) -> Option<&Place> {
         self.places.get(index)
+    }
+
+    /// Puts a span below another, unless it is below one already.
+    fn put_below(&mut self, index: usize, parent: Option<usize>) {
+        let Some(parent) = parent.filter(|parent| *parent != index) else { return };
+        let Some(place) = self.places.get_mut(index).filter(|place| place.parent.is_none()) else { return };
+        place.parent = Some(parent);
+        self.wait_for(parent, index);
     }
 
     fn wait_for(&mut self, waiting: usize, awaited: usize) {

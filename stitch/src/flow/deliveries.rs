@@ -8,15 +8,34 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hopline_model::{SpanId, TraceId};
 
-use super::Edge;
 use super::edges::{Draft, Source};
 use super::walk::is_workflow;
-use crate::hops::{HopKey, short_name};
+use super::{Edge, End, Flow, Shape};
+use crate::choose;
+use crate::hops::HopKey;
 use crate::key::{Direction, Kind};
 use crate::span::SpanKind;
 
 /// What two deliveries have in common if they are of one message.
 type Message = (TraceId, SpanId, Option<String>);
+
+impl Flow {
+    /// Tells which try of an invocation the receivers are, where that is known from elsewhere: of the tries before it the spans
+    /// may never have come. `try_of` is asked for the invocation's try, counted from 1.
+    pub fn note_tries(&mut self, try_of: impl Fn(&End) -> Option<u32>) {
+        let mut is_any = false;
+        for edge in &mut self.edges {
+            let attempt = try_of(&edge.to).filter(|attempt| *attempt > edge.attempt);
+            if let Some(attempt) = attempt {
+                (edge.attempt, edge.is_retry, is_any) = (attempt, true, true);
+            }
+        }
+        if is_any && !self.shapes.contains(&Shape::Retries) {
+            self.shapes.push(Shape::Retries);
+            self.shapes.sort_unstable();
+        }
+    }
+}
 
 /// Tells of the edges which delivery each is. `drafts` and `edges` are the same, in the same order.
 pub(super) fn tell(drafts: &[Draft<'_>], edges: &mut [Edge]) {
@@ -108,13 +127,10 @@ fn has_failed(draft: &Draft<'_>) -> bool {
     is_error(draft.to) || is_error(draft.trace.unit(draft.to))
 }
 
-/// A message comes out of another queue than it was sent to: only a redrive policy moves it, and keeps its id. Where no
-/// id tells, the name of the queue does.
 fn is_dead_letter(draft: &Draft<'_>) -> bool {
     let (Some(sent), Some(received)) = (of_sender(draft), of_receiver(draft)) else { return false };
-    let (sent, received) = (short_name(sent), short_name(received));
-    let is_moved = draft.hop_keys().any(|k| k.key.kind == Kind::Sqs);
-    sent != received && (is_moved || is_dead_letter_name(received))
+    let kind = draft.hop_keys().any(|k| k.key.kind == Kind::Sqs).then_some(Kind::Sqs);
+    choose::is_dead_letter(kind, sent, received)
 }
 
 fn of_receiver<'a>(draft: &Draft<'a>) -> Option<&'a str> {
@@ -144,11 +160,4 @@ fn of_sender<'a>(draft: &Draft<'a>) -> Option<&'a str> {
     let same = sent().filter(|k| draft.hop_keys().any(|shown| shown.key == k.key));
     let queues = sent().filter(|k| !matches!(k.key.kind, Kind::Lambda | Kind::LambdaOutcome));
     same.chain(queues).find_map(|k| k.destination.as_deref())
-}
-
-/// Whether a queue is called as people call those for dead letters.
-fn is_dead_letter_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let words = || name.split(|c: char| !c.is_ascii_alphanumeric());
-    name.contains("dlq") || name.contains("deadletter") || words().any(|word| matches!(word, "dead" | "dl" | "dlx"))
 }

@@ -11,6 +11,7 @@ use super::store::Store;
 use super::trace::{NESTED_MAX, Trace};
 use super::walk::Story;
 use super::{Certainty, Edge, End};
+use crate::choose;
 use crate::hops::{Hop, HopKey};
 use crate::key::{Direction, Kind};
 use crate::span::SpanKind;
@@ -214,7 +215,8 @@ pub(super) fn edge(draft: &Draft<'_>) -> Option<Edge> {
         (Source::Elsewhere(_, sender), None) => end_of(sender),
         (Source::Here(..), None) => return None,
     };
-    let shown = draft.hop_keys().filter(|k| k.key.kind.is_identity()).min_by_key(|k| (k.key.kind, &k.key.id));
+    let identities = draft.hop_keys().filter(|k| k.key.kind.is_identity());
+    let shown = identities.min_by_key(|k| (k.key.kind.is_of_content(), k.key.kind, &k.key.id));
     let receiver = draft.trace.node(draft.to)?;
     let (hop, destination) = hop(draft, shown);
     let sender = sending.and_then(|(trace, node)| trace.node(node));
@@ -251,7 +253,10 @@ fn hop(draft: &Draft<'_>, shown: Option<&HopKey>) -> (Hop, Option<String>) {
     let sent: Vec<&HopKey> = draft.sending().map(|(t, n)| keys_of(t, n, Direction::Out)).unwrap_or_default();
     let same = |k: &&&HopKey| shown.is_none_or(|shown| k.hop == shown.hop);
     let told = shown.or_else(|| received.first().copied()).or_else(|| sent.first().copied());
-    let destination = shown.and_then(|k| k.destination.clone());
+    let destination = shown.and_then(|shown| {
+        let sent = sent.iter().find(|k| k.key == shown.key).and_then(|k| k.destination.as_deref());
+        choose::destination(shown.key.kind, false, sent, shown.destination.as_deref()).map(str::to_owned)
+    });
     let destination = destination
         .or_else(|| received.iter().filter(same).find_map(|k| k.destination.clone()))
         .or_else(|| sent.iter().filter(same).find_map(|k| k.destination.clone()));
@@ -311,7 +316,7 @@ type Spans = HashSet<(TraceId, usize)>;
 
 /// Sending and receiving spans of edges that no identity tells apart, by which all that they sent or received is explained.
 pub(super) fn explained(drafts: &[Draft<'_>]) -> (Spans, Spans) {
-    let is_range = |d: &&Draft<'_>| d.hop_keys().any(|k| k.key.kind == Kind::KinesisRange);
+    let is_range = |d: &&Draft<'_>| d.hop_keys().any(|k| k.key.kind.is_range());
     let plain = || drafts.iter().filter(|d| !d.has_identity() || is_range(d));
     let from = plain().filter_map(|d| d.sending()).map(|(trace, node)| (trace.id, node)).collect();
     (from, plain().map(|d| (d.trace.id, d.to)).collect())

@@ -14,7 +14,7 @@ use crate::hops::Hop;
 use crate::key::{Direction, KeyHash, Kind};
 
 /// What one span knows of one message or hop.
-type Place = (usize, Hop, Option<KeyHash>);
+type Place<'a> = (usize, Hop, Option<&'a str>);
 
 /// The halves of the story's traces. A key is only told if somebody should have the other side
 /// ([`Kind::expects_other_side`]), and once for all that name one message.
@@ -69,20 +69,20 @@ fn unmatched<'a>(
     direction: Direction,
     is_matched: impl Fn(&Use) -> bool,
 ) -> Vec<Half> {
-    let mut places: BTreeMap<Place, Option<Use>> = BTreeMap::new();
+    let mut places: BTreeMap<Place<'_>, Option<Use>> = BTreeMap::new();
     for usage in uses {
         let Some(hop_key) = trace.key_of(usage) else { continue };
         let kind = hop_key.key.kind;
-        if !kind.expects_other_side(direction) || (direction == Direction::In && is_envelope(trace, usage.node, kind)) {
+        if !kind.expects_other_side(direction) || is_told_by_others(trace, usage.node, direction, kind) {
             continue;
         }
-        let place = (usage.node, hop_key.hop, is_of_message(kind).then_some(usage.hash));
+        let place = (usage.node, hop_key.hop, hop_key.key.message());
         let first = places.entry(place).or_insert(Some(*usage));
         if is_matched(usage) {
             *first = None;
         }
     }
-    let half = |((_, hop, _), usage): (Place, Option<Use>)| {
+    let half = |((_, hop, _), usage): (Place<'_>, Option<Use>)| {
         let usage = usage?;
         let hop_key = trace.key_of(&usage)?;
         Some(Half {
@@ -96,30 +96,26 @@ fn unmatched<'a>(
     places.into_iter().filter_map(half).collect()
 }
 
-/// Whether what a span received by keys of this kind are envelopes that the cloud itself sent: a topic's into a queue, a
-/// bus's or a bucket's into either. Who sent what is in them, the keys of that tell.
-fn is_envelope(trace: &Trace, node: usize, kind: Kind) -> bool {
+/// Whether keys of other kinds tell of the same messages.
+///
+/// What a span received may be envelopes that the cloud itself sent: a topic's into a queue, a bus's, a bucket's or a
+/// function's destination's into any of them. Who sent what is in them, the keys of that tell. And an event travels by
+/// something that has an identity of its own.
+fn is_told_by_others(trace: &Trace, node: usize, direction: Direction, kind: Kind) -> bool {
     let keys = trace.node(node).map_or(&[][..], |n| n.span.keys.as_slice());
-    let count = |kind: Kind| keys.iter().filter(|k| k.direction == Direction::In && k.key.kind == kind).count();
-    let inner = count(Kind::EventBridge) + count(Kind::S3Request).max(count(Kind::S3Object));
+    let has = |kind: Kind| keys.iter().filter(move |k| k.direction == direction && k.key.kind == kind).count();
+    let outcomes = has(Kind::LambdaOutcome);
+    let inner = outcomes + has(Kind::S3Request).max(has(Kind::S3Object));
+    let is_in = direction == Direction::In;
     match kind {
-        Kind::Sqs => inner + count(Kind::Sns) >= count(kind),
-        Kind::Sns => inner >= count(kind),
+        Kind::Sqs => is_in && inner + has(Kind::EventBridge) + has(Kind::Sns) >= has(kind),
+        Kind::Sns => is_in && inner + has(Kind::EventBridge) >= has(kind),
+        Kind::EventBridge => is_in && outcomes >= has(kind),
+        Kind::CloudEvent => {
+            let carriers =
+                [Kind::PubSub, Kind::Kafka, Kind::CloudStorage, Kind::Blob, Kind::ServiceBus, Kind::EventHub];
+            carriers.into_iter().any(|carrier| has(carrier) > 0)
+        }
         _ => false,
     }
-}
-
-/// Whether each key of this kind on a span is another message. Of other kinds, several keys are several names of one thing.
-fn is_of_message(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Sqs
-            | Kind::Sns
-            | Kind::EventBridge
-            | Kind::Kinesis
-            | Kind::KinesisRange
-            | Kind::Kafka
-            | Kind::EventHub
-            | Kind::StorageQueue
-    )
 }

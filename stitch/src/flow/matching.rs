@@ -16,15 +16,10 @@ use super::batch::Guard;
 use super::store::{Look, Store};
 use super::trace::{Trace, Use};
 use super::{Certainty, FlowSpan, KeyRow, inferred, item, xray};
+use crate::choose::{self, Timed};
+pub(super) use crate::choose::{READS_MAX, SKEW_NS};
 use crate::hops::HopKey;
 use crate::key::{Kind, Scope};
-
-/// How much later than the receiver's end a sender may begin by its own clock. Clocks of functions agree within
-/// milliseconds; an identity that both know is proof enough for what a badly set one shows.
-pub(super) const SKEW_NS: i64 = 10_000_000_000;
-
-/// Of one key, or of the links of one trace, no more foreign traces than this are read just to find out who sent.
-pub(super) const READS_MAX: usize = 12;
 
 /// A sender, as far as it is known before its trace is read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +40,34 @@ impl Sender {
             end_ns: row.end_ns,
             invocation_id: row.invocation_id.clone(),
         })
+    }
+}
+
+impl Timed for Sender {
+    fn start_ns(&self) -> i64 {
+        self.start_ns
+    }
+
+    fn end_ns(&self) -> i64 {
+        self.end_ns
+    }
+
+    fn ids(&self) -> (TraceId, SpanId) {
+        (self.trace_id, self.span_id)
+    }
+}
+
+impl Timed for FlowSpan {
+    fn start_ns(&self) -> i64 {
+        self.start_ns
+    }
+
+    fn end_ns(&self) -> i64 {
+        self.end_ns
+    }
+
+    fn ids(&self) -> (TraceId, SpanId) {
+        (self.trace_id, self.span_id)
     }
 }
 
@@ -165,7 +188,7 @@ fn exact(store: &Store, trace: &Trace) -> Incoming {
     for usage in &trace.ins {
         let Some(hop_key) = trace.key_of(usage) else { continue };
         let found = match hop_key.key.kind {
-            Kind::KinesisRange => continue,
+            kind if kind.is_range() => continue,
             Kind::DynamoItem => item::sender(store, trace, usage, hop_key),
             kind if kind.is_identity() => by_key(store, trace, usage, hop_key),
             _ => continue,
@@ -261,7 +284,7 @@ fn by_trace(store: &Store, trace: &Trace, incoming: &mut Incoming) {
             continue;
         }
         let before: Vec<&Sender> = senders.iter().filter(|s| s.start_ns <= later(node.span.end_ns, SKEW_NS)).collect();
-        let from = nearest(&before, node.span.start_ns);
+        let from = choose::sender(Kind::Link, &before, &node.span);
         let certainty = Certainty::Exact;
         incoming.matches.extend(from.map(|from| Match {
             from: from.clone(),
@@ -281,10 +304,12 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
     let kind = hop_key.key.kind;
     let Some(receiver) = trace.node(usage.node).map(|node| &node.span) else { return Some(None) };
     let candidates = senders(store, trace, usage, kind, outs)?;
-    let in_time = |s: &&Sender| {
-        s.start_ns <= later(receiver.end_ns, SKEW_NS) && receiver.start_ns.saturating_sub(s.end_ns) <= kind.window()
-    };
-    let mut candidates: Vec<&Sender> = candidates.iter().filter(in_time).collect();
+    let in_time: Vec<&(bool, Sender)> =
+        candidates.iter().filter(|(_, sender)| choose::is_in_time(kind, sender, receiver)).collect();
+    // What is unique in the world may come from another account, but not where one's own has it too.
+    let has_own = in_time.iter().any(|(is_own, _)| *is_own);
+    let mut candidates: Vec<&Sender> =
+        in_time.iter().filter(|(is_own, _)| *is_own || !has_own).map(|(_, sender)| sender).collect();
     if kind.is_of_content() && candidates.len() > 1 {
         // Of those who wrote the same, another key may tell which of them it was.
         let told = told_by_others(store, trace, usage)?;
@@ -296,8 +321,9 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
     let traces: BTreeSet<TraceId> = candidates.iter().map(|s| s.trace_id).collect();
     // An identity that is unique in the world may be handed on: then the last who had it is the sender. One that is
     // unique only in an account that nobody named may be another.
-    let is_sure = traces.len() < 2 || (kind.scope() == Scope::World && !kind.is_of_content());
-    let Some(from) = nearest(&candidates, receiver.start_ns) else { return Some(None) };
+    let Some(from) = choose::sender(kind, &candidates, receiver) else { return Some(None) };
+    let is_proven = (kind.scope() == Scope::World && !kind.is_of_content()) || from.trace_id == trace.id;
+    let is_sure = traces.len() < 2 || is_proven;
     Some(Some(Match {
         from: from.clone(),
         to: usage.node,
@@ -322,43 +348,61 @@ fn told_by_others(store: &Store, trace: &Trace, usage: &Use) -> Option<HashSet<(
     Some(told)
 }
 
-/// Who may have sent what `usage` received, by the rows of the key; nothing as long as traces are missing.
-pub(super) fn senders(store: &Store, trace: &Trace, usage: &Use, kind: Kind, rows: &[KeyRow]) -> Option<Vec<Sender>> {
-    let mut first_rows: Vec<(TraceId, &KeyRow)> =
+/// Who may have sent what `usage` received, by the rows of the key, and whether from the receiver's account as far as is known;
+/// nothing as long as traces are missing.
+pub(super) fn senders(
+    store: &Store,
+    trace: &Trace,
+    usage: &Use,
+    kind: Kind,
+    rows: &[KeyRow],
+) -> Option<Vec<(bool, Sender)>> {
+    let mut rows: Vec<(TraceId, &KeyRow)> =
         rows.iter().filter(|row| row.kind == kind).filter_map(|row| Some((row.trace_id?, row))).collect();
-    first_rows.sort_by_key(|(id, _)| *id);
-    first_rows.dedup_by_key(|(id, _)| *id);
+    // Of one trace, rows stay by time.
+    rows.sort_by_key(|(id, _)| *id);
+    let traces_count = rows.chunk_by(|(a, _), (b, _)| a == b).count();
     // Which account a sender belongs to, and how often it wrote an item, stands in its spans only.
     let fewest = if kind == Kind::DynamoItem { 1 } else { 2 };
-    let must_read = kind.scope() == Scope::Account && (fewest..=READS_MAX).contains(&first_rows.len());
-    let mut found = Vec::new();
+    let must_read = (fewest..=READS_MAX).contains(&traces_count);
+    let mut found: Vec<(bool, Sender)> = Vec::new();
     let mut is_complete = true;
-    for (id, row) in first_rows {
-        let foreign = if id == trace.id {
-            None
-        } else if must_read {
-            match store.trace(id) {
-                Look::Here(foreign) => Some(foreign),
-                Look::Missing => continue,
-                Look::Pending => {
-                    is_complete = false;
-                    continue;
-                }
-            }
-        } else {
-            store.loaded(id)
+    for of_trace in rows.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some((id, _)) = of_trace.first().copied() else { continue };
+        if id == trace.id {
+            found.extend(own_senders(trace, usage).into_iter().map(|sender| (true, sender)));
+            continue;
+        }
+        let foreign = match store.loaded(id) {
+            None if must_read => store.trace(id),
+            known => known.map_or(Look::Missing, Look::Here),
         };
         match foreign {
-            None if id == trace.id => found.extend(own_senders(trace, usage)),
-            None => found.extend(Sender::of_row(row)),
-            Some(foreign) => found.extend(foreign.senders_of(usage.hash).iter().filter_map(|from| {
-                let is_reachable =
-                    kind.scope() == Scope::World || agree(&foreign.node(*from)?.span, &trace.node(usage.node)?.span);
-                sender(foreign, *from).filter(|_| is_reachable)
+            Look::Here(foreign) => found.extend(foreign.senders_of(usage.hash).iter().filter_map(|from| {
+                let agrees = agree(&foreign.node(*from)?.span, &trace.node(usage.node)?.span);
+                Some((agrees, sender(foreign, *from)?))
             })),
+            Look::Missing if must_read => {}
+            Look::Missing => found.extend(unread_senders(of_trace.iter().map(|(_, row)| *row)).map(|s| (true, s))),
+            Look::Pending => is_complete = false,
         }
     }
+    if kind.scope() == Scope::Account {
+        found.retain(|(is_own, _)| *is_own);
+    }
     is_complete.then_some(found)
+}
+
+/// The sends of a trace that was not read, by its rows in the order of time: those that overlap are nested spans of one.
+fn unread_senders<'a>(rows: impl Iterator<Item = &'a KeyRow>) -> impl Iterator<Item = Sender> {
+    let mut until = None;
+    rows.filter_map(Sender::of_row).filter(move |sender| {
+        let is_next = until.is_none_or(|until| sender.start_ns > until);
+        if is_next {
+            until = Some(sender.end_ns);
+        }
+        is_next
+    })
 }
 
 /// Senders in the receiver's own trace: not what it set off itself.
@@ -372,12 +416,6 @@ fn own_senders(trace: &Trace, usage: &Use) -> Vec<Sender> {
         *from != usage.node && !trace.is_above(usage.node, *from) && (!is_effect || is_before)
     };
     trace.senders_of(usage.hash).iter().filter(|from| may_send(from)).filter_map(|from| sender(trace, *from)).collect()
-}
-
-/// The last of the senders that began before the receiver; if none did, the first.
-pub(super) fn nearest<'a>(senders: &[&'a Sender], start_ns: i64) -> Option<&'a Sender> {
-    let earlier = senders.iter().filter(|s| s.start_ns <= start_ns).max_by_key(|s| (s.start_ns, s.trace_id, s.span_id));
-    earlier.or_else(|| senders.iter().min()).copied()
 }
 
 /// A span of a trace that was read, as a sender.

@@ -26,8 +26,8 @@ struct Step<'a> {
     edge: Option<usize>,
     /// The key that says the most.
     key: &'a HopKey,
-    /// The state, if the key names it, and which try of it, from 0.
-    state: Option<(String, u64)>,
+    /// The state, if the key names it, when it was entered, and which try of it, from 0.
+    state: Option<(&'a str, &'a str, u64)>,
     /// The span that has the key.
     to: End,
     /// The invocation in which it ran.
@@ -75,11 +75,12 @@ pub(super) fn chain(
 }
 
 /// The state and the try in `<execution>#<state>#<entered>[#<retry>]`.
-fn state_of(id: &str) -> Option<(String, u64)> {
+fn state_of(id: &str) -> Option<(&str, &str, u64)> {
     let mut parts = id.split('#').skip(1);
-    let state = parts.next()?.to_owned();
-    let retry = parts.nth(1).and_then(|retry| retry.parse().ok()).unwrap_or(0);
-    Some((state, retry))
+    let state = parts.next()?;
+    let entered = parts.next().unwrap_or_default();
+    let retry = parts.next().and_then(|retry| retry.parse().ok()).unwrap_or(0);
+    Some((state, entered, retry))
 }
 
 fn follow(steps: &mut [Step<'_>], edges: &mut Vec<Edge>, halves: &mut Vec<Half>) {
@@ -99,7 +100,7 @@ fn follow(steps: &mut [Step<'_>], edges: &mut Vec<Edge>, halves: &mut Vec<Half>)
         edge.certainty = edge.certainty.max(certainty);
         edge.candidates = candidates;
         edge.is_synchronous = false;
-        if let Some((_, retry)) = &step.state {
+        if let Some((.., retry)) = &step.state {
             edge.attempt = u32::try_from(retry.saturating_add(1)).unwrap_or(u32::MAX);
             edge.is_retry = *retry > 0;
         }
@@ -129,9 +130,11 @@ fn edge(step: &Step<'_>, from: End) -> Edge {
 
 /// The first try of the state of which this is a later one.
 fn first_try<'e, 'a>(step: &Step<'_>, earlier: &'e [Step<'a>]) -> Option<&'e Step<'a>> {
-    let (state, retry) = step.state.as_ref()?;
-    let is_first = |other: &&Step<'_>| other.state.as_ref().is_some_and(|(s, r)| s == state && *r == 0);
-    if *retry == 0 { None } else { earlier.iter().rev().find(is_first) }
+    let (state, entered, _) = step.state.filter(|(.., retry)| *retry > 0)?;
+    let is_first = |other: &&Step<'_>| other.state.is_some_and(|(of, _, retry)| of == state && retry == 0);
+    // A state that runs side by side with itself is entered once for each; all tries have the same time of it.
+    let is_same = |other: &&Step<'_>| is_first(other) && other.state.is_some_and(|(_, at, _)| at == entered);
+    earlier.iter().rev().find(is_same).or_else(|| earlier.iter().rev().find(is_first))
 }
 
 /// The step that ended last before this one began: its end, how sure that is, and how many it could have been.

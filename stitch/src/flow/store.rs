@@ -149,12 +149,21 @@ impl Store {
 
     /// The rows of a key; nothing if they are yet to be read. Rows of records that are no spans are among them.
     pub(super) fn rows(&self, hash: KeyHash, direction: Direction) -> Option<&[KeyRow]> {
+        self.rows_within(hash, direction, self.limits.keys_max)
+    }
+
+    /// As [`Store::rows`], for keys of which there may be so many that half of the limit is left for others.
+    pub(super) fn rows_of_part(&self, hash: KeyHash) -> Option<&[KeyRow]> {
+        self.rows_within(hash, Direction::In, self.limits.keys_max / 2)
+    }
+
+    fn rows_within(&self, hash: KeyHash, direction: Direction, keys_max: usize) -> Option<&[KeyRow]> {
         let place = (hash, direction);
         if self.asked.keys.contains(&place) {
             return Some(self.rows.get(&place).map_or(&[], Vec::as_slice));
         }
         let mut wanted = self.wanted.borrow_mut();
-        if !wanted.keys.contains(&place) && self.asked.keys.len() + wanted.keys.len() >= self.limits.keys_max {
+        if !wanted.keys.contains(&place) && self.asked.keys.len() + wanted.keys.len() >= keys_max {
             self.refuse(CutReason::Keys, None);
             return Some(&[]);
         }

@@ -20,6 +20,7 @@ use hopline_model::{SpanId, TraceId};
 use super::{Assembly, Edge, Flow, FlowSpan, KeyRow, Limits, Seed, Wants};
 use crate::hops::{HopKey, destination_key};
 use crate::key::{Direction, Key, Kind};
+use crate::ranges::Range;
 use crate::span::SpanKind;
 
 /// A full minute, in nanoseconds since 1970.
@@ -48,7 +49,7 @@ fn name(id: &[u8]) -> String {
     String::from_utf8_lossy(id).trim_end_matches('\0').to_owned()
 }
 
-fn time(text: &str) -> i64 {
+pub(crate) fn time(text: &str) -> i64 {
     EPOCH + (text.parse::<f64>().unwrap() * 1e3).round() as i64 * 1_000_000
 }
 
@@ -71,6 +72,14 @@ fn key(text: &str, (start_ns, end_ns): (i64, i64), direction: Direction) -> HopK
     }
     let prefix = key.kind.prefix();
     HopKey { hop: prefix, rule: prefix, key, direction, destination }
+}
+
+/// A key that was received; of a range, its parts as well.
+fn received(text: &str, times: (i64, i64)) -> Vec<HopKey> {
+    let whole = key(text, times, Direction::In);
+    let parts = Range::of(&whole.key).map(|range| range.parts()).unwrap_or_default();
+    let parts: Vec<HopKey> = parts.into_iter().map(|part| HopKey { key: part, ..whole.clone() }).collect();
+    std::iter::once(whole).chain(parts).collect()
 }
 
 impl World {
@@ -153,7 +162,7 @@ impl World {
                     }
                 }
                 "out" => new.keys.extend(values().map(|v| key(v, times, Direction::Out))),
-                "in" => new.keys.extend(values().map(|v| key(v, times, Direction::In))),
+                "in" => new.keys.extend(values().flat_map(|v| received(v, times))),
                 _ => panic!("{word}"),
             }
         }
@@ -180,7 +189,11 @@ impl World {
 
     /// The flow, and which traces were read for it.
     pub(crate) fn assemble(&self, seed: &str, limits: Limits) -> (Flow, BTreeSet<TraceId>) {
-        let mut assembly = Assembly::new(parse_seed(seed), limits);
+        self.assemble_by(parse_seed(seed), limits)
+    }
+
+    pub(crate) fn assemble_by(&self, seed: Seed, limits: Limits) -> (Flow, BTreeSet<TraceId>) {
+        let mut assembly = Assembly::new(seed, limits);
         let (mut traces, mut keys) = (BTreeSet::new(), BTreeSet::new());
         while let Some(wants) = assembly.wants() {
             assert!(wants.traces.iter().all(|id| traces.insert(*id)), "a trace is wanted twice: {wants:?}");
@@ -256,12 +269,16 @@ pub(crate) fn text(flow: &Flow) -> String {
 
 /// The critical path as text.
 pub(crate) fn path(flow: &Flow) -> String {
+    path_text(&flow.critical_path)
+}
+
+pub(crate) fn path_text(steps: &[super::Step]) -> String {
     let step = |s: &super::Step| {
         let wait = if s.is_wait { "wait for " } else { "" };
         let (from, to) = (seconds(s.start_ns - EPOCH), seconds(s.end_ns - EPOCH));
         format!("{from}..{to} {wait}{}.{}", name(&s.trace_id.0), name(&s.span_id.0))
     };
-    flow.critical_path.iter().map(step).collect::<Vec<_>>().join("\n")
+    steps.iter().map(step).collect::<Vec<_>>().join("\n")
 }
 
 #[track_caller]

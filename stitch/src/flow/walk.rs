@@ -17,6 +17,7 @@ use hopline_model::{SpanId, TraceId};
 
 use super::inferred;
 use super::matching::{Incoming, Matcher, agree};
+use super::ranges;
 use super::store::{Look, Store};
 use super::trace::{NESTED_MAX, Trace, Use};
 use super::xray;
@@ -300,7 +301,10 @@ impl<'a> Walk<'a> {
         let (outs, others): (Vec<Use>, Vec<Use>) =
             trace.outs.iter().partition(|usage| self.is_allowed(trace, &incoming, usage.node));
         self.story.others.insert(trace.id, others.iter().map(|usage| usage.node).collect());
-        let (readers, is_complete) = self.readers(trace, &outs);
+        let (mut readers, mut is_complete) = self.readers(trace, &outs);
+        let (of_ranges, are_known) = ranges::readers(self.store, trace, &outs);
+        readers.extend(of_ranges.into_iter().filter(|id| *id != trace.id));
+        is_complete &= are_known;
         let mut served = self.visit(trace, &incoming, distance, &readers);
         if !is_complete {
             return;
@@ -320,7 +324,9 @@ impl<'a> Walk<'a> {
                 let is_small =
                     |senders| self.foreign(trace, senders).take(batches_max.saturating_add(1)).count() <= batches_max;
                 match message {
-                    None => is_small(&unit.senders),
+                    // A range has the messages of nobody knows how many.
+                    None => unit.ranges.is_empty() && is_small(&unit.senders),
+                    Some(message) if unit.ranges.contains(&message) => false,
                     Some(message) => {
                         let is_reached = self.reached.get(&trace.id).is_some_and(|reached| reached.contains(&message));
                         let is_open = || self.open.contains(&(trace.id, root)) && is_small(&unit.senders);
@@ -414,6 +420,7 @@ impl<'a> Walk<'a> {
         for reader in found {
             let into = self.matcher.all(self.store, reader);
             let matches = into.from(trace.id).filter_map(|m| Some((trace.find(m.from.span_id)?, m.to)));
+            let matches = matches.chain(ranges::between(trace, reader));
             let matches: Vec<(usize, usize)> =
                 matches.filter(|(from, _)| self.is_allowed(trace, incoming, *from)).collect();
             if matches.is_empty() || !self.admit(reader, distance + 1, trace.id) {
@@ -443,7 +450,7 @@ impl<'a> Walk<'a> {
                 }
                 let is_new = |id: &TraceId| !left.contains(id) && !self.store.is_missing(*id);
                 let foreign: BTreeSet<TraceId> = self.foreign(trace, &unit.senders).filter(is_new).collect();
-                if !foreign.is_empty() {
+                if !foreign.is_empty() || !unit.ranges.is_empty() {
                     let span_id = trace.node(*root).map(|node| node.span.span_id);
                     self.story.cut(CutReason::Batch, trace.id, span_id).traces.extend(foreign);
                 }

@@ -88,6 +88,19 @@ pub(super) fn kafka_forms(id: &str) -> Vec<Key> {
     }
 }
 
+/// The keys of a range `<cluster or ->:<topic>:<partition>:<first>..<last>`, as those of its records.
+pub(super) fn kafka_range_forms(id: &str) -> Vec<Key> {
+    let mut parts = id.rsplitn(4, ':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(range), Some(partition), Some(topic), Some(cluster)) => {
+            let key = |cluster: &str| Key::new(Kind::KafkaRange, format!("{cluster}:{topic}:{partition}:{range}"));
+            let known = (cluster != "-").then(|| key(cluster));
+            known.into_iter().chain([key("-")]).collect()
+        }
+        _ => vec![Key::new(Kind::KafkaRange, id)],
+    }
+}
+
 /// The topic in such an identity.
 pub(super) fn topic_of(id: &str) -> Option<&str> {
     id.rsplit(':').nth(2)

@@ -7,13 +7,21 @@ use crate::key::{Direction, Key, Kind};
 use crate::span::Span;
 
 /// Names of the event's id.
-pub(super) const IDS: &[&str] =
-    &["cloudevents.event_id", "cloudevents.id", "http.request.header.ce-id", "http.request.header.ce_id"];
+pub(super) const IDS: &[&str] = &[
+    "cloudevents.event_id",
+    "cloudevents.id",
+    "http.request.header.ce-id",
+    "http.request.header.ce_id",
+    "messaging.header.ce_id",
+    "messaging.header.ce-id",
+];
 const SOURCES: &[&str] = &[
     "cloudevents.event_source",
     "cloudevents.source",
     "http.request.header.ce-source",
     "http.request.header.ce_source",
+    "messaging.header.ce_source",
+    "messaging.header.ce-source",
 ];
 
 pub(super) const RULES: &[Rule] = &[
@@ -68,7 +76,7 @@ pub(super) fn forms(id: &str) -> Vec<Key> {
 mod tests {
     use super::super::testing::Probe;
     use crate::span::SpanKind;
-    use crate::span::Value::{Json, Text};
+    use crate::span::Value::{Int, Json, Text};
 
     #[test]
     fn source_and_id_together() {
@@ -88,5 +96,18 @@ mod tests {
             ("http.request.header.ce-source", Json("[\"/shop/orders\"]")),
         ];
         Probe::server(&span).keys(&["cloudevent.received in ce:/shop/orders|A234"]);
+        // Over Kafka, in the headers of the record.
+        let span = [
+            ("messaging.system", Text("kafka")),
+            ("messaging.destination.name", Text("orders")),
+            ("messaging.destination.partition.id", Text("0")),
+            ("messaging.kafka.offset", Int(7)),
+            ("messaging.header.ce_id", Json("[\"A234\"]")),
+            ("messaging.header.ce_source", Json("[\"/shop/orders\"]")),
+        ];
+        Probe::consumer(&span).keys(&[
+            "kafka.receive in kafka:-:orders:0:7 @orders",
+            "cloudevent.received in ce:/shop/orders|A234 @orders",
+        ]);
     }
 }

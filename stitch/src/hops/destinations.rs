@@ -15,7 +15,7 @@
 //! a poll that brought nothing. None for destinations that only one client has.
 
 use super::messaging::{Operation, System, destination, is_passing};
-use super::{HopKeys, Rule, azure, destination_key, lambda, workflows};
+use super::{HopKeys, Rule, azure, destination_key, lambda, objects, workflows};
 use crate::key::{Direction, Kind};
 use crate::span::Span;
 
@@ -32,6 +32,9 @@ const DESTINATIONS: &[&str] = &[
     "aws.lambda.invoked_arn",
     "aws.step_functions.state_machine.arn",
     "aws.stepfunctions.state_machine.arn",
+    "aws.s3.key",
+    "aws.object.key",
+    "faas.document.collection",
 ];
 
 pub(super) const RULES: &[Rule] = &[
@@ -76,6 +79,9 @@ fn send(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
     } else if workflows::is_start(span) && !has(found, rule.direction, Kind::StepFunctions) {
         let machine = workflows::machine(span);
         machine.into_iter().for_each(|name| add(found, "stepfunctions", "stepfunctions", name, name));
+    } else if let Some((bucket, key)) = objects::written(span) {
+        // Who reads it may know no more than this.
+        add(found, "s3", "s3", &format!("{bucket}/{key}"), bucket);
     }
 }
 
@@ -86,6 +92,11 @@ fn receive(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
     }
     let count = span.attributes.int("messaging.batch.message_count");
     let brought = if operation == Operation::Receive { count > Some(0) } else { count != Some(0) };
+    if let Some((bucket, key)) = document(span).filter(|_| !has_message(found, rule.direction)) {
+        let key = destination_key("s3", &format!("{bucket}/{key}"), span.start_ns);
+        found.push_hop(rule, "s3", key, Some(bucket));
+        return;
+    }
     let Some((system, name)) = queue_or_topic(span).filter(|_| brought) else { return };
     let word = system.word();
     let word = match has_message(found, rule.direction) {
@@ -95,6 +106,13 @@ fn receive(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
     };
     let key = destination_key(&word, &key_name(system, name), span.start_ns);
     found.push_hop(rule, system.hop(), key, Some(name));
+}
+
+/// The bucket and the key of the object of which a function on AWS was told (semantic conventions, "Datasource trigger").
+fn document<'a>(span: &Span<'a>) -> Option<(&'a str, &'a str)> {
+    let of = |key: &str| span.attributes.text(key);
+    let is_object = span.kind.is_in() && of("messaging.system").is_none() && !lambda::is_elsewhere(span);
+    of("faas.document.collection").zip(of("faas.document.name")).filter(|_| is_object)
 }
 
 /// Under this name meet receivers that know ids and senders that know none.
@@ -216,6 +234,24 @@ mod tests {
             ),
         ];
         Probe::client(&start).destinations(&["destination.send out dest:stepfunctions|fulfil|16666666 @fulfil"]);
+    }
+
+    #[test]
+    fn objects_of_which_only_the_name_is_known() {
+        let put = [
+            ("rpc.service", Text("S3")),
+            ("rpc.method", Text("PutObject")),
+            ("aws.s3.bucket", Text("files")),
+            ("aws.s3.key", Text("a/b.txt")),
+            ("aws.request_id", Text("C3D13FE58DE4C810")),
+        ];
+        Probe::client(&put).destinations(&["destination.send out dest:s3|files/a/b.txt|16666666 @files"]);
+        Probe::client(&put[..3]).destinations(&[]);
+        let read = [("faas.document.collection", Text("files")), ("faas.document.name", Text("a/b.txt"))];
+        Probe::server(&read).destinations(&["destination.receive in dest:s3|files/a/b.txt|16666666 @files"]);
+        let [a, b] = read;
+        Probe::server(&[a, b, ("hopline.link.in", Text("s3.req:C3D13FE58DE4C810"))]).destinations(&[]);
+        Probe::server(&[a, b, ("cloud.provider", Text("gcp"))]).destinations(&[]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::{Hop, HopKeys, Rule, azure, brokers, cloudevents, gcp, lambda, messaging, objects, pointers};
 use super::{short_name, workflows, xray};
 use crate::key::{Direction, Key, Kind};
+use crate::ranges::Range;
 use crate::span::Span;
 
 const OUT: &str = "hopline.link.out";
@@ -44,7 +45,9 @@ fn forms(key: &Key, side: Direction, span: &Span<'_>) -> Vec<Key> {
     let id = key.id.as_str();
     match key.kind {
         // Only rules may guess.
-        Kind::Destination | Kind::Link => Vec::new(),
+        Kind::Destination | Kind::Link | Kind::RangePart => Vec::new(),
+        Kind::KinesisRange => range_forms(key.clone(), side),
+        Kind::KafkaRange => brokers::kafka_range_forms(id).into_iter().flat_map(|key| range_forms(key, side)).collect(),
         Kind::Lambda if side == Direction::In => vec![lambda::received(span, id)],
         Kind::S3Object | Kind::S3Version => objects::s3_forms(key.kind, id, side),
         Kind::S3Pointer | Kind::DynamoItem => {
@@ -64,6 +67,13 @@ fn forms(key: &Key, side: Direction, span: &Span<'_>) -> Vec<Key> {
     }
 }
 
+/// A range, and the parts by which those who sent its records find it.
+fn range_forms(key: Key, side: Direction) -> Vec<Key> {
+    let range = Range::of(&key).filter(|_| side == Direction::In);
+    let parts = range.map(|range| range.parts()).unwrap_or_default();
+    std::iter::once(key).chain(parts).collect()
+}
+
 /// The kind of hop on which keys of a kind are.
 fn hop_of(key: &Key, span: &Span<'_>) -> Hop {
     match key.kind {
@@ -72,13 +82,14 @@ fn hop_of(key: &Key, span: &Span<'_>) -> Hop {
         Kind::Sqs => "sqs",
         Kind::Sns => "sns",
         Kind::EventBridge => "eventbridge",
-        Kind::Kinesis | Kind::KinesisRange => "kinesis",
+        Kind::RangePart if key.id.starts_with(Kind::KafkaRange.prefix()) => "kafka",
+        Kind::Kinesis | Kind::KinesisRange | Kind::RangePart => "kinesis",
         Kind::Firehose => "firehose",
         Kind::S3Request | Kind::S3Object | Kind::S3Version | Kind::S3Pointer => "s3",
         Kind::DynamoItem => "dynamodb.stream",
         Kind::Pointer => "pointer",
         Kind::StepFunctions | Kind::Link => "stepfunctions",
-        Kind::Kafka => "kafka",
+        Kind::Kafka | Kind::KafkaRange => "kafka",
         Kind::Broker => messaging::System::of(span).map_or("mq", messaging::System::hop),
         Kind::CloudEvent => "cloudevents",
         Kind::ApiGateway => "http",
@@ -108,7 +119,7 @@ fn destination(key: &Key, span: &Span<'_>) -> Option<String> {
         Kind::S3Request | Kind::S3Pointer => span.attributes.first_text(&["aws.s3.bucket", "aws.bucket.name"]),
         Kind::DynamoItem => return table(span),
         Kind::StepFunctions => workflows::machine_of(id),
-        Kind::Kafka => brokers::topic_of(id),
+        Kind::Kafka | Kind::KafkaRange => brokers::topic_of(id),
         Kind::Broker => part('|', 1).filter(|destination| *destination != "-"),
         Kind::ServiceBus | Kind::EventHub => azure::entity_of(id),
         Kind::CloudTask => gcp::queue_of(id),

@@ -210,6 +210,7 @@ pub(super) fn destination<'a>(span: &Span<'a>, system: System<'_>) -> Option<&'a
         }),
         System::Sns => named.or_else(|| of(&["aws.sns.topic.arn"])).map(short_name),
         System::EventBridge | System::PubSub => named.map(short_name),
+        System::Kinesis => named.or_else(|| of(&["aws.kinesis.stream_name"])).map(short_name),
         _ => named,
     };
     name.filter(|name| !name.is_empty())
@@ -302,6 +303,17 @@ mod tests {
         queue(&[("messaging.destination.name", "arn:aws:sqs:eu-central-1:123456789012:orders")], Some("orders"));
         queue(&[("url.full", "https://sqs.eu-central-1.amazonaws.com/")], None);
         queue(&[("server.address", "sqs.eu-central-1.amazonaws.com")], None);
+    }
+
+    #[test]
+    fn streams_under_all_their_names() {
+        let stream = |attributes: &[(&str, Value<'_>)]| {
+            Probe::client(attributes).with(|span| assert_eq!(destination(span, System::Kinesis), Some("clicks")));
+        };
+        for key in ["aws.kinesis.stream_name", "aws.kinesis.stream.name", "messaging.destination.name"] {
+            stream(&[(key, Text("clicks"))]);
+        }
+        stream(&[("messaging.destination", Text("arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"))]);
     }
 
     #[test]

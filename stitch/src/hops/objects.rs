@@ -2,7 +2,7 @@
 //!
 //! A notification of S3 has the ids of the request that wrote the object, which the writer's span has too; an event of
 //! Azure's blobs has that of its request. By the hook, or where headers are recorded, objects are also known by
-//! bucket, key and entity tag. Cloud Storage tells the generation only in the answer and in the event: a hook's key.
+//! bucket, key and entity tag; of Azure's blobs those stand in the request. Cloud Storage tells the generation only in the answer and in the event: a hook's key.
 
 use super::aws_call::{AwsCall, Service};
 use super::messaging::header;
@@ -13,9 +13,11 @@ use crate::span::Span;
 
 const REQUEST_IDS: &[&str] =
     &["aws.request_id", "aws.request.id", "aws.requestId", "aws.extended_request_id", "aws.request.extended_id"];
+pub(super) const OBJECT_KEYS: &[&str] = &["aws.s3.key", "aws.object.key"];
 const ETAGS: &[&str] = &["aws.s3.etag", "http.response.header.etag"];
 const VERSIONS: &[&str] = &["aws.s3.version_id", "http.response.header.x-amz-version-id"];
 const BLOB_REQUESTS: &[&str] = &["az.service_request_id"];
+const BLOB_ETAGS: &[&str] = &["http.response.header.etag"];
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -47,6 +49,14 @@ pub(super) const RULES: &[Rule] = &[
         on_links: false,
         find: blob_request,
     },
+    Rule {
+        name: "blob.written",
+        hop: "blob",
+        direction: Direction::Out,
+        reads: BLOB_ETAGS,
+        on_links: false,
+        find: blob_written,
+    },
 ];
 
 /// Operations of S3 that notifications tell of.
@@ -63,7 +73,7 @@ const S3_WRITES: &[&str] = &[
     "DeleteObjectTagging",
 ];
 
-fn is_s3_write(span: &Span<'_>) -> bool {
+pub(super) fn is_s3_write(span: &Span<'_>) -> bool {
     span.kind.is_out() && AwsCall::operation_of(span, Service::S3).is_some_and(|o| S3_WRITES.contains(&o))
 }
 
@@ -80,9 +90,14 @@ fn s3_request(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
     }
 }
 
+/// The bucket and the key of the object that the span writes, if both are told.
+pub(super) fn written<'a>(span: &Span<'a>) -> Option<(&'a str, &'a str)> {
+    let object = bucket(span).zip(span.attributes.first_text(OBJECT_KEYS));
+    object.filter(|_| is_s3_write(span))
+}
+
 fn s3_object(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
-    let object = bucket(span).zip(span.attributes.first_text(&["aws.s3.key", "aws.object.key"]));
-    let Some((bucket, key)) = object.filter(|_| is_s3_write(span)) else { return };
+    let Some((bucket, key)) = written(span) else { return };
     let etag = header(span, ETAGS).map(|etag| (Kind::S3Object, etag));
     let version = header(span, VERSIONS).map(|version| (Kind::S3Version, version));
     for (kind, id) in etag.into_iter().chain(version) {
@@ -123,17 +138,38 @@ pub(super) fn blob_forms(id: &str) -> Vec<Key> {
 }
 
 /// Whether a request of Azure's storage writes. SDKs make a span for the call and one below it for the request.
-fn blob_request(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
+fn is_blob_write(span: &Span<'_>) -> bool {
     let of = |key: &str| span.attributes.text(key);
     let is_storage = of("az.namespace") == Some("Microsoft.Storage")
         || ["url.full", "server.address"].iter().any(|key| of(key).is_some_and(|host| host.contains(".blob.core.")));
     let writes = of("http.request.method").is_none_or(|method| matches!(method, "PUT" | "POST" | "PATCH" | "DELETE"));
-    if !(span.kind.is_out() && is_storage && writes) {
+    span.kind.is_out() && is_storage && writes
+}
+
+fn blob_request(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
+    if !is_blob_write(span) {
         return;
     }
-    for id in BLOB_REQUESTS.iter().filter_map(|key| of(key)) {
+    for id in BLOB_REQUESTS.iter().filter_map(|key| span.attributes.text(key)) {
         found.push(rule, Key::new(Kind::BlobRequest, id), None);
     }
+}
+
+/// A blob by the URL that it is written to, and the entity tag in the answer.
+fn blob_written(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
+    let blob = span.attributes.text("url.full").and_then(blob_of_url).filter(|_| is_blob_write(span));
+    if let (Some((container, name)), Some(etag)) = (blob, header(span, BLOB_ETAGS)) {
+        let id = format!("{container}|{}|{}", url_decoded(name), without_quotes(&etag));
+        found.push(rule, Key::new(Kind::Blob, id), Some(container));
+    }
+}
+
+/// The container and the name in `https://<account>.blob.core.windows.net/<container>/<name>`.
+fn blob_of_url(url: &str) -> Option<(&str, &str)> {
+    let (_, rest) = url.split_once("://")?;
+    let (host, path) = rest.split('?').next()?.split_once('/')?;
+    path.split_once('/')
+        .filter(|(container, name)| host.contains(".blob.core.") && !container.is_empty() && !name.is_empty())
 }
 
 #[cfg(test)]
@@ -214,5 +250,20 @@ mod tests {
         Probe::client(&span("PUT")).keys(&["blob.request out blob.req:831e1650-001e-001b-66ab-eeb76e069631"]);
         Probe::client(&span("GET")).keys(&[]);
         assert_eq!(blob_forms("c|a/b|\"0x8D4\""), [Key::new(Kind::Blob, "c|a/b|0x8D4")]);
+    }
+
+    #[test]
+    fn blobs_where_the_tag_is_recorded() {
+        let span = |url| {
+            [
+                ("url.full", Text(url)),
+                ("http.request.method", Text("PUT")),
+                ("http.response.header.etag", Json("[\"\\\"0x8D4\\\"\"]")),
+            ]
+        };
+        Probe::client(&span("https://shop.blob.core.windows.net/pictures/a%20b/c.png?sv=2024"))
+            .keys(&["blob.written out blob:pictures|a b/c.png|0x8D4 @pictures"]);
+        Probe::client(&span("https://shop.blob.core.windows.net/pictures")).keys(&[]);
+        Probe::client(&span("https://example.org/pictures/a.png")).keys(&[]);
     }
 }

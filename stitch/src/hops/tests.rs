@@ -1,6 +1,9 @@
 //! Rules that hold of the whole table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod aliases;
+mod recorded;
+
 use proptest::prelude::*;
 
 use super::testing::{Probe, lines};
@@ -50,6 +53,34 @@ fn every_rule_has_a_test() {
     }
 }
 
+/// The sources of the rules.
+const SOURCES: &[&str] = &[
+    include_str!("aws_call.rs"),
+    include_str!("aws_messaging.rs"),
+    include_str!("azure.rs"),
+    include_str!("brokers.rs"),
+    include_str!("cloudevents.rs"),
+    include_str!("destinations.rs"),
+    include_str!("explicit.rs"),
+    include_str!("gcp.rs"),
+    include_str!("http.rs"),
+    include_str!("lambda.rs"),
+    include_str!("messaging.rs"),
+    include_str!("objects.rs"),
+    include_str!("pointers.rs"),
+    include_str!("workflows.rs"),
+    include_str!("xray.rs"),
+];
+
+#[test]
+fn every_column_that_a_rule_looks_at_is_known() {
+    for key in hopline_model::promoted::PROMOTED.iter().map(|p| p.key) {
+        let quoted = format!("\"{key}\"");
+        let is_used = SOURCES.iter().any(|text| text.split("#[cfg(test)]").next().unwrap().contains(&quoted));
+        assert!(!is_used || is_read(key), "{key}");
+    }
+}
+
 #[test]
 fn names_of_destinations() {
     for (text, name) in [
@@ -57,6 +88,9 @@ fn names_of_destinations() {
         ("arn:aws:lambda:eu-central-1:123456789012:function:pricing", "pricing"),
         ("arn:aws:sqs:eu-central-1:123456789012:orders", "orders"),
         ("https://sqs.eu-central-1.amazonaws.com/123456789012/orders", "orders"),
+        ("arn:aws:kinesis:eu-central-1:123456789012:stream/clicks", "clicks"),
+        ("arn:aws:dynamodb:eu-central-1:123456789012:table/orders", "orders"),
+        ("arn:aws:events:eu-central-1:123456789012:event-bus/shop", "shop"),
         ("orders", "orders"),
         ("", ""),
     ] {

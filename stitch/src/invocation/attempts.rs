@@ -1,10 +1,8 @@
 //! Which facts speak of one invocation.
 //!
 //! Facts with a request id are of one invocation if their function is the same and their
-//! times overlap. Lambda gives the retries of an asynchronous invocation the request id
-//! of the first try; they begin after the try before has ended (a minute later, by
-//! default), so that times tell them apart. Two tries in different environments are two
-//! even where their times touch.
+//! times overlap; how the tries of one request id are told apart stands in
+//! [`super::tries`].
 //!
 //! Facts without a request id belong to the one invocation that ran in their environment,
 //! or in their trace, at their time. If there are several, a span is an invocation of its
@@ -15,12 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use ahash::AHashMap;
 use hopline_model::TraceId;
 
-use super::Fact;
+use super::tries::Marks;
 use super::words::Source;
+use super::{Fact, tries};
 
 /// How far apart the times of two facts of one invocation may be: the platform's clock
 /// has milliseconds and its report comes a little after the end.
-const SLACK_NS: i64 = 500_000_000;
+pub(super) const SLACK_NS: i64 = 500_000_000;
+
+/// An invocation may run so long (AWS Lambda quotas: 15 minutes), and a minute for clocks.
+const RUN_MAX_NS: i64 = 960_000_000_000;
 
 /// The facts of one invocation.
 #[derive(Debug, Clone)]
@@ -29,29 +31,49 @@ pub(super) struct Attempt<'a> {
     pub(super) facts: Vec<&'a Fact>,
     /// Which of the tries with this request id it is, from 1.
     pub(super) number: u32,
-    begin: i64,
-    end: i64,
+    /// When the first of them speaks of.
+    pub(super) begin: i64,
+    /// When the last of them speaks of.
+    pub(super) end: i64,
+    pub(super) marks: Marks<'a>,
 }
 
 impl<'a> Attempt<'a> {
-    fn of(fact: &'a Fact) -> Attempt<'a> {
+    pub(super) fn of(fact: &'a Fact) -> Attempt<'a> {
         let (begin, end) = fact.interval();
-        Attempt { facts: vec![fact], number: 1, begin, end }
+        let mut attempt = Attempt { facts: Vec::new(), number: 1, begin, end, marks: Marks::default() };
+        attempt.take(fact);
+        attempt
     }
 
-    fn take(&mut self, fact: &'a Fact) {
+    /// Adds a fact. One that knows no begin does not move the attempt's.
+    pub(super) fn take(&mut self, fact: &'a Fact) {
         let (begin, end) = fact.interval();
-        self.begin = self.begin.min(begin);
+        if tries::knows_begin(fact) {
+            self.begin = self.begin.min(begin);
+        }
         self.end = self.end.max(end);
+        self.marks.take(fact);
         self.facts.push(fact);
+    }
+
+    /// Adds the facts of another, which is the same.
+    pub(super) fn absorb(&mut self, other: Attempt<'a>) {
+        self.begin = self.begin.min(other.begin);
+        self.end = self.end.max(other.end);
+        self.marks.absorb(other.marks);
+        self.facts.extend(other.facts);
     }
 
     fn overlaps(&self, (begin, end): (i64, i64), slack: i64) -> bool {
         self.begin.saturating_sub(slack) <= end && begin <= self.end.saturating_add(slack)
     }
 
-    fn function(&self) -> Option<&'a str> {
-        self.facts.iter().find_map(|fact| fact.function.as_deref())
+    /// Whether nobody says that the fact is of another function.
+    fn may_be_of(&self, fact: &Fact) -> bool {
+        let here = self.facts.iter().find_map(|fact| fact.function.as_deref());
+        let there = fact.function.as_deref();
+        here.is_none() || there.is_none() || here == there
     }
 }
 
@@ -68,7 +90,7 @@ pub(super) fn group<'a>(facts: &[&'a Fact]) -> (Vec<Attempt<'a>>, usize) {
     let mut attempts: Vec<Attempt<'a>> = Vec::new();
     for facts in of_id.into_values() {
         for facts in by_function(facts) {
-            attempts.extend(split(&facts));
+            attempts.extend(tries::of(&facts));
         }
     }
     let unplaced = place(&mut attempts, &without_id);
@@ -97,79 +119,31 @@ fn by_function<'a>(facts: Vec<&'a Fact>) -> Vec<Vec<&'a Fact>> {
     lists
 }
 
-/// The tries of one request id, in the order of their begin.
-fn split<'a>(facts: &[&'a Fact]) -> Vec<Attempt<'a>> {
-    // What knows when the invocation began makes tries; the rest joins them.
-    let (mut anchors, mut rest): (Vec<&'a Fact>, Vec<&'a Fact>) = facts.iter().partition(|f| is_anchor(f));
-    anchors.sort_unstable_by_key(|f| (f.interval().0, *f));
-    rest.sort_unstable_by_key(|f| (f.time_ns, *f));
-    let mut attempts: Vec<Attempt<'a>> = Vec::new();
-    for fact in anchors {
-        let fits = |a: &&mut Attempt<'a>| a.overlaps(fact.interval(), SLACK_NS) && same_place(a, fact);
-        match attempts.iter_mut().rev().find(fits) {
-            Some(attempt) => attempt.take(fact),
-            None => attempts.push(Attempt::of(fact)),
-        }
-    }
-    for fact in rest {
-        // The last try that had begun: a log line has no duration, and the line of an end neither.
-        let begun = |a: &&mut Attempt<'a>| a.begin.saturating_sub(SLACK_NS) <= fact.time_ns && same_place(a, fact);
-        if let Some(attempt) = attempts.iter_mut().rev().find(begun) {
-            attempt.facts.push(fact);
-            attempt.end = attempt.end.max(fact.time_ns);
-        } else if let Some(attempt) = attempts.iter_mut().find(|a| same_place(a, fact)) {
-            attempt.facts.push(fact);
-        } else {
-            attempts.push(Attempt::of(fact));
-        }
-    }
-    attempts.sort_by_key(|a| a.begin);
-    for (number, attempt) in (1..).zip(&mut attempts) {
-        attempt.number = number;
-    }
-    attempts
-}
-
-fn is_anchor(fact: &Fact) -> bool {
-    match fact.source {
-        Source::Span | Source::Start => true,
-        Source::RuntimeDone | Source::Report => fact.duration_ns.is_some(),
-        _ => false,
-    }
-}
-
-/// Whether the fact may be of the same environment. The names of two kinds of instances,
-/// a log stream and an id, say nothing of each other.
-fn same_place(attempt: &Attempt<'_>, fact: &Fact) -> bool {
-    let is_stream = |name: &str| name.contains('/');
-    let Some(here) = fact.instance.as_deref() else { return true };
-    attempt.facts.iter().filter_map(|f| f.instance.as_deref()).all(|i| i == here || is_stream(i) != is_stream(here))
-}
-
-/// Gives facts without a request id to the invocations that have one. Returns how many
+/// Gives facts without a request id to the invocations that they tell of. Returns how many
 /// log records belong to none.
 fn place<'a>(attempts: &mut Vec<Attempt<'a>>, facts: &[&'a Fact]) -> usize {
+    let (spans, rest): (Vec<&'a Fact>, Vec<&'a Fact>) = facts.iter().partition(|fact| fact.source == Source::Span);
+    // Spans first: one that fits nowhere is an invocation to which records may belong.
+    let alone = take_home(attempts, &spans);
+    attempts.extend(alone.into_iter().map(Attempt::of));
+    take_home(attempts, &rest).len()
+}
+
+/// Gives facts to the invocations they belong to; returns those that belong to none.
+fn take_home<'a>(attempts: &mut [Attempt<'a>], facts: &[&'a Fact]) -> Vec<&'a Fact> {
     if facts.is_empty() {
-        return 0;
+        return Vec::new();
     }
     let index = Index::new(attempts);
-    let mut unplaced = 0;
-    let mut homes: Vec<(usize, &'a Fact)> = Vec::new();
-    let mut alone: Vec<&'a Fact> = Vec::new();
-    for fact in facts {
-        match index.home(attempts, fact) {
-            Some(at) => homes.push((at, fact)),
-            None if fact.source == Source::Span => alone.push(fact),
-            None => unplaced += 1,
+    let homes: Vec<Option<usize>> = facts.iter().map(|fact| index.home(attempts, fact)).collect();
+    let mut alone = Vec::new();
+    for (fact, home) in facts.iter().zip(homes) {
+        match home.and_then(|at| attempts.get_mut(at)) {
+            Some(attempt) => attempt.facts.push(fact),
+            None => alone.push(*fact),
         }
     }
-    for (at, fact) in homes {
-        if let Some(attempt) = attempts.get_mut(at) {
-            attempt.facts.push(fact);
-        }
-    }
-    attempts.extend(alone.into_iter().map(Attempt::of));
-    unplaced
+    alone
 }
 
 /// Invocations by where they ran and by their traces.
@@ -222,10 +196,21 @@ impl Running {
         self.longest = self.longest.max(long);
     }
 
-    /// The only one that fits: by its times as they are, else with some slack. In an
-    /// environment that is never idle the next invocation begins at once.
+    /// The only one that fits: by its times as they are, else the one that had begun and
+    /// whose end nobody tells, else with some slack. In an environment that is never idle
+    /// the next invocation begins at once.
     fn only(&self, attempts: &[Attempt<'_>], fact: &Fact) -> Option<usize> {
-        [0, SLACK_NS].into_iter().find_map(|slack| self.only_within(attempts, fact, slack))
+        let within = |slack| self.only_within(attempts, fact, slack);
+        within(0).or_else(|| self.open(attempts, fact)).or_else(|| within(SLACK_NS))
+    }
+
+    /// The last that had begun, if its end is not known: it has ended when the next began.
+    fn open(&self, attempts: &[Attempt<'_>], fact: &Fact) -> Option<usize> {
+        let (begin, _) = fact.interval();
+        let (_, at) = self.at.get(..self.at.partition_point(|(b, _)| *b <= begin))?.last()?;
+        let attempt = attempts.get(*at)?;
+        let is_near = begin.saturating_sub(attempt.begin) <= RUN_MAX_NS;
+        (is_near && attempt.marks.is_open() && attempt.may_be_of(fact)).then_some(*at)
     }
 
     fn only_within(&self, attempts: &[Attempt<'_>], fact: &Fact, slack: i64) -> Option<usize> {
@@ -233,13 +218,7 @@ impl Running {
         let after = self.at.partition_point(|(b, _)| *b <= end.saturating_add(slack));
         let earliest = begin.saturating_sub(self.longest).saturating_sub(slack);
         let near = self.at.get(..after)?.iter().rev().take_while(|(b, _)| *b >= earliest);
-        let fits = |at: &usize| {
-            attempts.get(*at).is_some_and(|attempt| {
-                let (here, there) = (attempt.function(), fact.function.as_deref());
-                let same = here.is_none() || there.is_none() || here == there;
-                same && attempt.overlaps((begin, end), slack)
-            })
-        };
+        let fits = |at: &usize| attempts.get(*at).is_some_and(|a| a.may_be_of(fact) && a.overlaps((begin, end), slack));
         let mut found = near.map(|(_, at)| *at).filter(fits);
         let first = found.next()?;
         found.next().is_none().then_some(first)

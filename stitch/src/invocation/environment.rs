@@ -16,8 +16,8 @@ pub struct EnvironmentKey {
     pub instance: String,
 }
 
-/// What is known of an environment's beginning. One beginning is told by up to five
-/// sources; it is one all the same.
+/// What is known of an environment's beginning. One beginning is told by many sources; it
+/// is one all the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Environment {
     /// Which one.
@@ -91,6 +91,11 @@ impl Environment {
         }
     }
 
+    /// Whether a record tells of its beginning: a metric only counts it.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.told_by.iter().any(|source| *source != Source::InitMetric)
+    }
+
     /// Whether it came up and never served, as far as the given facts tell.
     pub fn is_unused(&self) -> bool {
         self.invocations == 0
@@ -113,12 +118,14 @@ fn begin<'a>(key: EnvironmentKey, facts: &[&'a Fact]) -> (Environment, Vec<Reini
     let span = of(Source::InitSpan).find(|f| !is_again(f));
     let restore_start = of(Source::RestoreStart).next();
     let restore_report = of(Source::RestoreReport).next();
+    // The points of two metrics: that there was an initialisation, and how long it took.
+    let counted = of(Source::InitMetric).min_by_key(|f| (f.init_ns.is_none(), *f));
 
     let mut environment = Environment::new(key);
-    let told = [start, report, span, restore_start, restore_report];
+    let told = [start, report, span, restore_start, restore_report, counted];
     environment.told_by = told.iter().flatten().map(|f| f.source).collect();
     environment.init_type = told.iter().flatten().find_map(|f| f.init_type);
-    environment.init_ns = report.and_then(|f| f.init_ns).or(span.and_then(|f| f.init_ns));
+    environment.init_ns = [report, span, counted].iter().flatten().find_map(|f| f.init_ns);
     environment.init_end_ns = report.map(|f| f.time_ns).or(span.and_then(|f| f.end_ns));
     let before_end = || Some(environment.init_end_ns?.saturating_sub(environment.init_ns?));
     environment.init_start_ns = start.map(|f| f.time_ns).or(span.and_then(|f| f.start_ns)).or_else(before_end);
@@ -132,24 +139,31 @@ fn begin<'a>(key: EnvironmentKey, facts: &[&'a Fact]) -> (Environment, Vec<Reini
     (environment, again)
 }
 
-/// The re-initialisations among the facts: reports of the phase `invoke`, and starts that
-/// no report follows.
+/// The re-initialisations among the facts: those of the phase `invoke`, and those of which
+/// nobody says the phase that come after the environment's first: it has only one.
 fn reinits<'a>(facts: &[&'a Fact]) -> Vec<Reinit<'a>> {
-    let of = |fact: &'a Fact| {
-        let (start_ns, end_ns) = interval(fact);
-        Reinit { start_ns, end_ns, invocation_id: fact.invocation_id.as_deref() }
-    };
-    let phase = |source: Source| {
-        facts.iter().copied().filter(move |f| f.source == source && f.init_phase == Some(InitPhase::Invoke))
-    };
-    let mut again: Vec<Reinit<'a>> = phase(Source::InitReport).map(of).collect();
-    for start in phase(Source::InitStart).map(of) {
-        if !again.iter().any(|r| r.start_ns <= start.end_ns && start.start_ns <= r.end_ns) {
-            again.push(start);
+    /// How far apart the times of one record are that is told in two ways.
+    const SAME_NS: i64 = 20_000_000;
+    let begin = |fact: &Fact| fact.start_ns.unwrap_or(fact.time_ns);
+    let mut again: Vec<Reinit<'a>> = Vec::new();
+    // A report tells both ends; one re-initialisation may be told by all of them.
+    for source in [Source::InitReport, Source::InitSpan, Source::InitStart] {
+        let of_source = || facts.iter().copied().filter(|f| f.source == source);
+        let first = of_source().filter(|f| f.init_phase != Some(InitPhase::Invoke)).map(begin).min();
+        let is_later = |fact: &Fact| first.is_some_and(|first| begin(fact) > first.saturating_add(SAME_NS));
+        let is_again = |fact: &&'a Fact| match fact.init_phase {
+            Some(phase) => phase == InitPhase::Invoke,
+            None => is_later(fact),
+        };
+        for fact in of_source().filter(is_again) {
+            let (start_ns, end_ns) = interval(fact);
+            let found = Reinit { start_ns, end_ns, invocation_id: fact.invocation_id.as_deref() };
+            if !again.iter().any(|r| r.start_ns <= end_ns && start_ns <= r.end_ns) {
+                again.push(found);
+            }
         }
     }
     again.sort_unstable();
-    again.dedup();
     again
 }
 

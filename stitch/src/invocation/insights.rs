@@ -48,6 +48,28 @@ pub struct FunctionStats {
     pub other_sizes: Vec<(u64, u64)>,
 }
 
+/// What other sources than invocations show of one function: the cloud's own metrics, and
+/// the initialisations of its environments. What is not known is 0 or `None`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Signals {
+    /// The function.
+    pub function: String,
+    /// How many invocations.
+    pub invocations: u64,
+    /// How many calls were refused as too many. They are no invocations.
+    pub throttled: u64,
+    /// The greatest age of a record of a stream when it was read, in nanoseconds.
+    pub iterator_age_max_ns: Option<u64>,
+    /// The greatest share of the provisioned environments that was in use.
+    pub provisioned_used_share: Option<f64>,
+    /// How many invocations waited for an initialisation.
+    pub cold: u64,
+    /// Of initialisations that were waited for, the 95th percentile, in nanoseconds.
+    pub init_p95_ns: Option<u64>,
+    /// The longest of all initialisations, in nanoseconds.
+    pub init_max_ns: Option<u64>,
+}
+
 /// From where on something is worth a look.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
@@ -73,6 +95,18 @@ pub struct Thresholds {
     pub memory_min_count: u64,
     /// Memory to leave free above the most that was used, as a share of that.
     pub memory_headroom: f64,
+    /// Share of calls that were refused.
+    pub throttled: f64,
+    /// Age of a stream's records, in nanoseconds.
+    pub iterator_age_ns: u64,
+    /// Share of the provisioned environments in use below which there are too many.
+    pub provisioned_used: f64,
+    /// Initialisations, in nanoseconds at the 95th percentile.
+    pub init_p95_ns: u64,
+    /// Cold starts below which that is not looked at.
+    pub init_min_count: u64,
+    /// The longest initialisation, in nanoseconds: near the 10 s after which it is stopped.
+    pub init_max_ns: u64,
 }
 
 impl Default for Thresholds {
@@ -89,6 +123,12 @@ impl Default for Thresholds {
             memory_range_ns: 7 * DAY_NS,
             memory_min_count: 100,
             memory_headroom: 0.3,
+            throttled: 0.10,
+            iterator_age_ns: 7_200_000_000_000,
+            provisioned_used: 0.60,
+            init_p95_ns: 2_000_000_000,
+            init_min_count: 5,
+            init_max_ns: 8_000_000_000,
         }
     }
 }
@@ -114,6 +154,14 @@ pub enum Kind {
     LostTelemetry,
     /// Less memory would do.
     OverProvisioned,
+    /// Many calls were refused as too many.
+    Throttled,
+    /// A stream is read late.
+    IteratorAge,
+    /// Fewer provisioned environments would do.
+    ProvisionedUnused,
+    /// Initialisations take long.
+    SlowInit,
 }
 
 impl Kind {
@@ -129,6 +177,10 @@ impl Kind {
             Kind::ColdStarts => "cold_starts",
             Kind::LostTelemetry => "lost_telemetry",
             Kind::OverProvisioned => "over_provisioned",
+            Kind::Throttled => "throttled",
+            Kind::IteratorAge => "iterator_age",
+            Kind::ProvisionedUnused => "provisioned_unused",
+            Kind::SlowInit => "slow_init",
         }
     }
 }
@@ -160,6 +212,14 @@ pub fn of(stats: &FunctionStats, thresholds: &Thresholds) -> Vec<Insight> {
     let rules = [out_of_memory, timed_out, errors, near_memory, near_timeout, cold_starts, lost, over_provisioned];
     let found = rules.iter().filter_map(|rule| rule(stats, thresholds));
     let insight = |(kind, text, evidence)| Insight { function: stats.function.clone(), kind, text, evidence };
+    found.map(insight).collect()
+}
+
+/// What is worth a look of what other sources show, the worst first.
+pub fn of_signals(signals: &Signals, thresholds: &Thresholds) -> Vec<Insight> {
+    let rules = [throttled, iterator_age, slow_init, provisioned_unused];
+    let found = rules.iter().filter_map(|rule| rule(signals, thresholds));
+    let insight = |(kind, text, evidence)| Insight { function: signals.function.clone(), kind, text, evidence };
     found.map(insight).collect()
 }
 
@@ -290,6 +350,46 @@ fn over_provisioned(stats: &FunctionStats, thresholds: &Thresholds) -> Found {
         evidence.push(number("other_size_duration_p50_ns", *median));
     }
     Some((Kind::OverProvisioned, text, evidence))
+}
+
+fn throttled(signals: &Signals, thresholds: &Thresholds) -> Found {
+    let calls = signals.invocations.saturating_add(signals.throttled);
+    let share = share(signals.throttled, calls, 1)?;
+    let text = format!("{} of calls were refused as too many ({} of {calls})", percent(share), signals.throttled);
+    let evidence = vec![number("throttled", signals.throttled), number("calls", calls), part("throttled_share", share)];
+    (share > thresholds.throttled).then_some((Kind::Throttled, text, evidence))
+}
+
+fn iterator_age(signals: &Signals, thresholds: &Thresholds) -> Found {
+    let age = signals.iterator_age_max_ns?;
+    let text = format!("records of its stream waited for up to {:.1} h", age as f64 / 3.6e12);
+    let evidence = vec![number("iterator_age_max_ns", age)];
+    (age > thresholds.iterator_age_ns).then_some((Kind::IteratorAge, text, evidence))
+}
+
+fn slow_init(signals: &Signals, thresholds: &Thresholds) -> Found {
+    let enough = signals.cold >= thresholds.init_min_count;
+    let slow = signals.init_p95_ns.filter(|p95| enough && *p95 > thresholds.init_p95_ns);
+    let longest = signals.init_max_ns.filter(|longest| *longest > thresholds.init_max_ns);
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let text = match (longest, slow) {
+        (Some(longest), _) => {
+            format!("an initialisation took {:.1} s: it is stopped and begun again after 10 s", seconds(longest))
+        }
+        (None, Some(slow)) => format!("95 % of {} cold starts wait for up to {:.1} s", signals.cold, seconds(slow)),
+        (None, None) => return None,
+    };
+    let mut evidence = vec![number("cold", signals.cold)];
+    evidence.extend(signals.init_p95_ns.map(|p95| number("init_p95_ns", p95)));
+    evidence.extend(signals.init_max_ns.map(|longest| number("init_max_ns", longest)));
+    Some((Kind::SlowInit, text, evidence))
+}
+
+fn provisioned_unused(signals: &Signals, thresholds: &Thresholds) -> Found {
+    let share = signals.provisioned_used_share?;
+    let text = format!("at most {} of the provisioned environments were in use", percent(share));
+    let evidence = vec![part("provisioned_used_share", share)];
+    (share < thresholds.provisioned_used).then_some((Kind::ProvisionedUnused, text, evidence))
 }
 
 /// What was used and some headroom, in steps of 64 MB, and at least the 128 MB that AWS

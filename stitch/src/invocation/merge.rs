@@ -314,7 +314,9 @@ fn times(facts: &[&Fact], span: Option<&Fact>, timed_out: bool) -> Times {
     // The line of a time-out comes at its end.
     let before_limit =
         || from(facts, Source::Log).find_map(|f| f.limit_ns.map(|limit| f.time_ns.saturating_sub(limit)));
-    let earliest = || facts.iter().map(|f| f.interval().0).min().unwrap_or(0);
+    // A metric's point speaks of the time since the one before.
+    let said = facts.iter().filter(|f| f.source != Source::Metric);
+    let earliest = || said.map(|f| f.interval().0).min().unwrap_or(0);
     let begins = began.or(span.and_then(|f| f.start_ns)).or(platform).or_else(before_limit);
     Times {
         start_ns: begins.unwrap_or_else(earliest),
@@ -326,11 +328,13 @@ fn times(facts: &[&Fact], span: Option<&Fact>, timed_out: bool) -> Times {
 
 /// What the facts of one invocation say together. Its start type is still to come.
 fn of_attempt(attempt: &Attempt<'_>) -> (Invocation, Signs) {
-    use Source::{Report, RuntimeDone, Span, Start};
+    use Source::{Metric, Report, RuntimeDone, Span, Start};
     let facts = &attempt.facts;
     // The platform's own names first: the records of an environment's beginning have them too.
-    let ordered: Vec<&Fact> =
-        [Start, RuntimeDone, Report, Span, Source::Log].into_iter().flat_map(|source| from(facts, source)).collect();
+    let ordered: Vec<&Fact> = [Start, RuntimeDone, Report, Span, Source::Log, Metric]
+        .into_iter()
+        .flat_map(|source| from(facts, source))
+        .collect();
     let text = |of: fn(&Fact) -> &Option<String>| ordered.iter().find_map(|fact| of(fact).clone());
     let first = |of: fn(&Fact) -> Option<i64>| ordered.iter().find_map(|fact| of(fact));
     let span = own_span(facts);
@@ -370,7 +374,7 @@ fn of_attempt(attempt: &Attempt<'_>) -> (Invocation, Signs) {
         span_id: span.and_then(|f| f.span_id),
         has_span: span.is_some(),
         has_report: report.is_some(),
-        http_status: span.and_then(|f| f.http_status),
+        http_status: span.and_then(|f| f.http_status).or_else(|| first(|f| f.http_status)),
         deliveries: facts.iter().filter_map(|f| f.deliveries).max(),
         xray_root: ordered.iter().find_map(|f| f.xray_root),
         xray_segment: ordered.iter().find_map(|f| f.xray_segment),

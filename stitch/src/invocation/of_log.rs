@@ -1,6 +1,7 @@
-//! What a log record says: a record of the platform, or a line that tells how an
-//! invocation ended.
+//! What a log record says: a record of the platform, a line of a cloud's host, or a line
+//! that tells how an invocation ended.
 
+use super::clouds;
 use super::exceptions::{self, Told};
 use super::of_span::identify;
 use super::platform;
@@ -15,8 +16,8 @@ impl Fact {
     /// What a log record says of an invocation or an environment; nothing for most.
     ///
     /// Taken are the records of the Telemetry API, as lines of text or as the record
-    /// itself, and of a function's own lines those that tell of a time-out, of memory
-    /// that ran out, or of an error with its type.
+    /// itself, what the hosts of Azure and Google write, and of a function's own lines
+    /// those that tell of a time-out, of memory that ran out, or of an error with its type.
     pub fn of_log(log: &LogView<'_>) -> Option<Fact> {
         if log.event_type == Some("extension") {
             return None;
@@ -29,10 +30,14 @@ impl Fact {
         if log.event_type.is_some_and(|event| event != "function") {
             return None;
         }
-        if log.function.is_none() && log.invocation_id.is_none() {
-            return None;
-        }
-        let mut fact = of_line(log)?;
+        let of_host = clouds::read(log);
+        let is_known = || log.function.is_some() || log.invocation_id.is_some();
+        let mut fact = match of_host {
+            // A host's line may name the invocation itself.
+            Some(fact) if fact.invocation_id.is_some() || is_known() => fact,
+            _ if is_known() => of_line(log)?,
+            _ => return None,
+        };
         complete(&mut fact, log, log.attributes);
         Some(fact)
     }
@@ -88,7 +93,8 @@ fn error(log: &LogView<'_>, kind: Option<&str>) -> Option<Told> {
 fn complete(fact: &mut Fact, log: &LogView<'_>, attributes: &dyn Attributes) {
     identify(fact, log.function, attributes, log.resource);
     if fact.invocation_id.is_none() {
-        fact.invocation_id = log.invocation_id.map(str::to_owned);
+        let id = log.invocation_id.or_else(|| clouds::invocation_id(attributes));
+        fact.invocation_id = id.map(str::to_owned);
     }
     if fact.source == Source::Log {
         fact.trace_id = log.trace_id;

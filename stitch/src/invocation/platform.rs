@@ -205,6 +205,10 @@ fn normal(mut fact: Fact) -> Fact {
         }
         Source::RestoreStart => fact.init_type = Some(InitType::SnapStart),
         Source::Report | Source::RuntimeDone => {
+            // The error that callers get of a time-out names it, whatever the status.
+            if fact.error_type.as_deref() == Some("Sandbox.Timedout") {
+                fact.status = Some(Status::Timeout);
+            }
             if fact.error_type.as_deref().is_some_and(super::exceptions::is_out_of_memory) {
                 fact.oom = Some(Oom::Record);
             } else if fact.memory_size.is_some() && fact.memory_used >= fact.memory_size {

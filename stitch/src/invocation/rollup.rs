@@ -166,3 +166,21 @@ pub fn cold_rate<'a>(rollups: impl IntoIterator<Item = (&'a RollupKey, &'a Rollu
     let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     (share(cold, known), share(known, all))
 }
+
+/// What a cold start costs whoever waits for it, in nanoseconds: the median initialisation,
+/// and how much longer the median invocation takes than a warm one. None unless both kinds
+/// of invocations have durations, and cold ones initialisations.
+pub fn cold_start_wait<'a>(rollups: impl IntoIterator<Item = (&'a RollupKey, &'a Rollup)>) -> Option<f64> {
+    let (mut cold, mut warm, mut init) = (Sketch::new(), Sketch::new(), Sketch::new());
+    for (key, rollup) in rollups {
+        match key.start_type {
+            StartType::Cold => {
+                cold.merge(&rollup.duration);
+                init.merge(&rollup.init);
+            }
+            StartType::Warm => warm.merge(&rollup.duration),
+            _ => {}
+        }
+    }
+    Some(init.quantile(0.5)? + cold.quantile(0.5)? - warm.quantile(0.5)?)
+}

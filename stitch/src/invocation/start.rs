@@ -8,8 +8,8 @@
 //! | SnapStart, restored earlier | the first | `preinit` |
 //! | on demand, initialised at most 10 s before | the first | `cold` |
 //! | on demand, initialised earlier: by the platform's foresight | the first | `preinit` |
-//! | no record of its beginning | the first that is known | as its span says, else `unknown` |
-//! | not known | any | as its span says, else `unknown` |
+//! | no record of its beginning | the first that is known | `cold` if its span says so, else `unknown` |
+//! | not known | any | `cold` or `warm` as its span says, else `unknown` |
 //!
 //! The 10 s are those after which AWS's own tools call an initialisation proactive; the
 //! caller may set others ([`super::Rules::preinit_gap_ns`]). An initialisation itself
@@ -18,7 +18,9 @@
 //! `Init Duration` in a report is a sign that the invocation is its environment's first,
 //! but not that it waited: a provisioned environment's first report has it too. A span
 //! that says `faas.coldstart` is believed where no record of the platform says better:
-//! some instrumentations set it for the first invocation of any process.
+//! some instrumentations set it for the first invocation of any process. Others say that
+//! it was no cold start also of the first invocation of an environment that was made
+//! ahead: of the first that is known, that leaves open whether there was one before.
 
 use std::fmt;
 
@@ -58,6 +60,9 @@ pub enum StartEvidence {
     /// The report names the duration of an initialisation, and the span says that the
     /// invocation did not wait for it.
     ReportOfInit,
+    /// A metric counted the environment's initialisation, and nothing tells whether the
+    /// invocation waited for it: at most, it did.
+    Counted,
     /// Nothing names the environment.
     NoInstance,
     /// Nothing tells of the environment's beginning.
@@ -82,6 +87,9 @@ impl fmt::Display for StartEvidence {
             StartEvidence::ReportOfInit => {
                 f.write_str("the report names an initialisation for which the span did not wait")
             }
+            StartEvidence::Counted => f.write_str(
+                "a metric counted the initialisation: cold at most, and nothing says that it was waited for",
+            ),
             StartEvidence::NoInstance => f.write_str("nothing names the environment"),
             StartEvidence::NoRecord => f.write_str("nothing tells of the environment's beginning"),
         }
@@ -129,12 +137,12 @@ pub(super) fn of(signs: &Signs, turn: Turn, environment: &Environment, gap_max_n
         return (StartType::Warm, StartEvidence::ServedBefore);
     }
     let found = by_platform(signs, environment, gap_max_ns);
-    found.unwrap_or_else(|| by_span(signs, turn, environment.init_type))
+    found.unwrap_or_else(|| by_span(signs, turn, environment))
 }
 
 /// What the platform's records of the environment's beginning say.
 fn by_platform(signs: &Signs, environment: &Environment, gap_max_ns: i64) -> Option<(StartType, StartEvidence)> {
-    if environment.told_by.is_empty() {
+    if !environment.is_recorded() {
         let restored = (StartType::Restore, StartEvidence::ReportOfRestore);
         return signs.restore_ns.map(|_| restored);
     }
@@ -174,8 +182,8 @@ fn on_demand(signs: &Signs, environment: &Environment, gap_max_ns: i64) -> Optio
 }
 
 /// What the invocation itself says, where no record tells of the environment's beginning.
-fn by_span(signs: &Signs, turn: Turn, known: Option<InitType>) -> (StartType, StartEvidence) {
-    let kind = signs.init_type.or(known).filter(|kind| *kind != InitType::OnDemand);
+fn by_span(signs: &Signs, turn: Turn, environment: &Environment) -> (StartType, StartEvidence) {
+    let kind = signs.init_type.or(environment.init_type).filter(|kind| *kind != InitType::OnDemand);
     let is_first = turn == Turn::First || signs.init_ns.is_some();
     match (signs.coldstart, kind) {
         (Some(true), Some(kind)) => initialised(kind),
@@ -183,9 +191,12 @@ fn by_span(signs: &Signs, turn: Turn, known: Option<InitType>) -> (StartType, St
         (_, Some(kind)) if is_first => initialised(kind),
         (Some(false), None) if signs.init_ns.is_some() => (StartType::Preinit, StartEvidence::ReportOfInit),
         // The first of an environment made ahead, or a later one: one cannot tell.
-        (Some(false), Some(_)) => (StartType::Unknown, StartEvidence::NoRecord),
-        (Some(false), None) => (StartType::Warm, StartEvidence::Span { coldstart: false }),
-        (None, _) => (StartType::Unknown, StartEvidence::NoRecord),
+        (Some(false), _) => (StartType::Unknown, StartEvidence::Span { coldstart: false }),
+        (None, _) => {
+            let is_counted = !environment.told_by.is_empty() && !environment.is_recorded();
+            let evidence = if is_counted { StartEvidence::Counted } else { StartEvidence::NoRecord };
+            (StartType::Unknown, evidence)
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod advice;
+mod clouds;
 mod logs;
 mod merging;
+mod metrics;
 mod minutes;
 mod spans;
 mod starts;
+mod tries;
 
 use std::fmt::Write;
 
@@ -19,7 +22,7 @@ const MS: i64 = 1_000_000;
 ///
 /// Each is of the function `f` in the instance `2026/[1]a` unless `fn=` and `in=` say other
 /// ones; `in=-` is none. `took=` is the duration: a span begins at its time, a record of an
-/// end was written then.
+/// end was written then. `from=` is the begin of what a metric's point counts.
 fn facts(script: &str) -> Vec<Fact> {
     script.lines().map(str::trim).filter(|line| !line.is_empty()).map(fact).collect()
 }
@@ -44,6 +47,7 @@ fn fact(line: &str) -> Fact {
             "fn" => fact.function = text(),
             "in" => fact.instance = text(),
             "took" => took = ms(),
+            "from" => (fact.start_ns, fact.end_ns) = (ms(), Some(time)),
             "billed" => fact.billed_ns = ms(),
             "init" => fact.init_ns = ms(),
             "restore" => fact.restore_ns = ms(),

@@ -50,8 +50,12 @@ words! {
         Report = "report",
         /// A line of the function's log.
         Log = "log",
+        /// A point of a metric that one invocation made.
+        Metric = "metric",
         /// The extension's span of an initialisation.
         InitSpan = "init_span",
+        /// A point of a metric that an initialisation made.
+        InitMetric = "init_metric",
         /// `platform.initStart`
         InitStart = "init_start",
         /// `platform.initReport`
@@ -68,8 +72,8 @@ words! {
 impl Source {
     /// Whether it speaks of an environment's beginning, not of an invocation.
     pub fn is_of_environment(self) -> bool {
-        use Source::{InitReport, InitSpan, InitStart, RestoreReport, RestoreStart};
-        matches!(self, InitSpan | InitStart | InitReport | RestoreStart | RestoreReport)
+        use Source::{InitMetric, InitReport, InitSpan, InitStart, RestoreReport, RestoreStart};
+        matches!(self, InitSpan | InitMetric | InitStart | InitReport | RestoreStart | RestoreReport)
     }
 }
 

@@ -1,11 +1,16 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::flow::testing::{World, text};
+use crate::flow::{Limits, Seed};
 use crate::key::Key;
+use crate::span::SpanKind;
 
 const S: i64 = 1_000_000_000;
 
-/// Reads rows, one a line: `out|in key hop@destination party trace start end [error] [main] [account=…]`, times in seconds.
+/// Reads rows, one a line: `out|in key hop@destination party trace start end [error] [main] [account=…] [span=…]`, times in seconds.
 fn rows(script: &str) -> Vec<MapRow> {
     let row = |(number, line): (usize, &str)| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -13,13 +18,15 @@ fn rows(script: &str) -> Vec<MapRow> {
         let (hop, destination) = words[2].split_once('@').unwrap_or((words[2], ""));
         let account = words.iter().find_map(|w| w.strip_prefix("account="));
         let trace: u128 = words[4].parse().unwrap();
+        let span =
+            words.iter().find_map(|w| w.strip_prefix("span=")).map_or(number as u64 + 1, |id| id.parse().unwrap());
         MapRow {
             hash: key.hash(),
             kind: key.kind,
             direction: Direction::from_name(words[0]).unwrap(),
             hop: hop.into(),
             destination: (!destination.is_empty()).then(|| destination.into()),
-            span: (TraceId(trace.to_be_bytes()), SpanId((number as u64 + 1).to_be_bytes())),
+            span: (TraceId(trace.to_be_bytes()), SpanId(span.to_be_bytes())),
             is_main: words.contains(&"main"),
             is_error: words.contains(&"error"),
             start_ns: words[5].parse::<i64>().unwrap() * S,
@@ -84,7 +91,7 @@ fn a_poison_message_is_tried_again_and_dies() {
         "out sqs:1 sqs@orders api 1 10 11\n in sqs:1 sqs@orders worker 2 15 16 error
          in sqs:1 sqs@orders worker 3 25 26 error\n in sqs:1 sqs@orders-dlq undertaker 4 35 36",
         &[
-            "api -> undertaker sqs@orders: 1 calls, 0 errors, 0 retries, 1 dead, wait 24, oldest None",
+            "api -> undertaker sqs@orders-dlq: 1 calls, 0 errors, 0 retries, 1 dead, wait 24, oldest None",
             "api -> worker sqs@orders: 2 calls, 2 errors, 1 retries, 0 dead, wait 4, oldest None",
         ],
     );
@@ -97,7 +104,7 @@ fn each_read_of_an_item_has_the_write_before_it() {
          out ddb.item:a dynamodb.stream@t two 3 20 21\n in ddb.item:a dynamodb.stream@t reader 4 25 26",
         &[
             "one -> reader dynamodb.stream@t: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None",
-            "two -> reader dynamodb.stream@t: 1 calls, 0 errors, 1 retries, 0 dead, wait 4, oldest None",
+            "two -> reader dynamodb.stream@t: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None",
         ],
     );
 }
@@ -123,4 +130,190 @@ fn equal_keys_of_two_accounts_are_two_things() {
 #[test]
 fn a_receiver_outside_of_the_range_only_tells_that_it_was_received() {
     check("out sqs:1 sqs@orders api 1 10 11\n in sqs:1 sqs@orders worker 2 1500 1600", &[]);
+}
+
+#[test]
+fn several_names_of_a_message_are_one_delivery() {
+    check(
+        "out mq:rabbitmq|orders|1 rabbitmq@orders api 1 10 11 span=91\n out mq:rabbitmq|-|1 rabbitmq@orders api 1 10 11 span=91
+         in mq:rabbitmq|orders|1 rabbitmq@orders worker 2 15 16 span=92\n in mq:rabbitmq|-|1 rabbitmq@orders worker 2 15 16 span=92",
+        &["api -> worker rabbitmq@orders: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None"],
+    );
+}
+
+#[test]
+fn an_outcome_is_that_of_the_last_try() {
+    check(
+        "out lambda.outcome:r lambda.destination@one one 1 10 11\n out lambda.outcome:r lambda.destination@one one 1 70 71
+         in lambda.outcome:r lambda.destination@end end 2 75 76",
+        &["one -> end lambda.destination@end: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None"],
+    );
+}
+
+#[test]
+fn of_two_who_wrote_the_same_the_request_tells_who_it_was() {
+    check(
+        "out s3.req:1 s3@b one 1 10 11 span=1\n out s3.obj:b|k|e s3@b one 1 10 11 span=1
+         out s3.req:2 s3@b two 2 20 21 span=2\n out s3.obj:b|k|e s3@b two 2 20 21 span=2
+         in s3.req:1 s3@b reader 3 30 31 span=3\n in s3.obj:b|k|e s3@b reader 3 30 31 span=3",
+        &["one -> reader s3@b: 1 calls, 0 errors, 0 retries, 0 dead, wait 19, oldest None"],
+    );
+}
+
+#[test]
+fn where_receivers_name_ranges_nobody_knows_what_was_not_received() {
+    check(
+        "out kinesis:eu:s:0:1 kinesis@s api 1 10 11\n in kinesis:eu:s:0:1 kinesis@s worker 2 15 16
+         out kinesis:eu:s:0:2 kinesis@s api 3 10 11\n in kinesis.range:eu:s:0:2..900 kinesis@s worker 4 15 16",
+        &["api -> worker kinesis@s: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None"],
+    );
+}
+
+#[test]
+fn what_a_function_sets_off_is_not_its_cause() {
+    check("in ce:x cloudevents worker 1 10 20\n out ce:x cloudevents worker 1 15 16", &[]);
+}
+
+/// The rows that the spans of a world have.
+fn rows_of(world: &World) -> Vec<MapRow> {
+    let name = |text: &str| -> Arc<str> { text.into() };
+    let mut rows = Vec::new();
+    for span in &world.spans {
+        rows.extend(span.keys.iter().map(|key| MapRow {
+            hash: key.key.hash(),
+            kind: key.key.kind,
+            direction: key.direction,
+            hop: name(key.hop),
+            destination: key.destination.as_deref().map(name),
+            span: (span.trace_id, span.span_id),
+            is_main: matches!(span.kind, SpanKind::Producer | SpanKind::Server),
+            is_error: span.is_error,
+            start_ns: span.start_ns,
+            end_ns: span.end_ns,
+            party: Party { service: name(&span.service), function: span.function.as_deref().map(name) },
+            account: span.account.as_deref().map(name),
+        }));
+    }
+    rows
+}
+
+/// Of each sender, receiver, hop and destination: deliveries, retries, dead letters.
+type Counts = BTreeMap<String, (u64, u64, u64)>;
+
+fn of_map(rows: Vec<MapRow>) -> Counts {
+    let map = hop_map(rows, (i64::MIN, i64::MAX));
+    let known = map.edges.into_iter().filter(|(key, _)| key.to.is_some());
+    known
+        .map(|(key, t)| {
+            let to = key.to.unwrap().service;
+            let destination = key.destination.as_deref().unwrap_or("-");
+            let name = format!("{} -> {to} {}@{destination}", key.from.service, key.hop);
+            (name, (t.calls, t.retries, t.dead_letters))
+        })
+        .collect()
+}
+
+/// What all flows of a world say, each edge once.
+fn of_flows(world: &World) -> Counts {
+    let mut edges = BTreeMap::new();
+    let traces: BTreeSet<TraceId> = world.spans.iter().map(|s| s.trace_id).collect();
+    for trace in traces {
+        let flow = world.assemble_by(Seed::Trace(trace), Limits::default()).0;
+        for edge in flow.edges.into_iter().filter(|e| e.key.is_some() && !e.from.service.is_empty()) {
+            let ids = |end: &crate::flow::End| (end.trace_id, end.span_id);
+            let place = (ids(&edge.from), ids(&edge.to));
+            // A flow that was cut knows fewer of the other deliveries.
+            let known = edges.entry(place).or_insert_with(|| edge.clone());
+            if edge.attempt > known.attempt {
+                *known = edge;
+            }
+        }
+    }
+    let mut counts = Counts::new();
+    for e in edges.into_values() {
+        let destination = e.destination.as_deref().unwrap_or("-");
+        let count =
+            counts.entry(format!("{} -> {} {}@{destination}", e.from.service, e.to.service, e.hop)).or_default();
+        count.0 += 1;
+        count.1 += u64::from(e.is_retry);
+        count.2 += u64::from(e.is_dead_letter);
+    }
+    counts
+}
+
+/// A message: how, by whom, whether told by nested spans, of which account, and to whom, when, how.
+type Message = (u8, u8, bool, u8, Vec<(u8, u8, u8)>);
+
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    let delivery = (0..3_u8, 1..40_u8, 0..4_u8);
+    proptest::collection::vec(
+        (0..8_u8, 0..3_u8, any::<bool>(), 0..3_u8, proptest::collection::vec(delivery, 0..3)),
+        1..7,
+    )
+}
+
+/// The story of these messages.
+fn script(messages: &[Message]) -> String {
+    let mut lines = Vec::new();
+    for (i, (by, sender, is_nested, account, deliveries)) in messages.iter().enumerate() {
+        let (start, same) = (i * 7, i % 2);
+        let account = if *account == 0 { String::new() } else { format!("acct={account}") };
+        let keys = match by {
+            0 => format!("sqs:m{i}@q"),
+            1 => format!("sns:m{i}@t"),
+            2 => format!("lambda:r{i}"),
+            3 => format!("s3.req:r{i}@b,s3.obj:b|k|e{same}@b"),
+            4 => format!("ddb.item:i{same}"),
+            5 => format!("kafka:-:t:0:{same}@t"),
+            6 => format!("mq:rabbitmq|x|m{i}@x,mq:rabbitmq|-|m{i}@x"),
+            _ => format!("lambda.outcome:r{i}"),
+        };
+        let kind = if *by == 7 { "server" } else { "producer" };
+        lines.push(format!("s{i} p - {kind} f{sender} {start} {} {account} out={keys}", start + 2));
+        if *is_nested && *by != 7 {
+            lines.push(format!("s{i} c p client f{sender} {start}.5 {} {account} out={keys}", start + 1));
+        }
+        for (j, (receiver, wait, how)) in deliveries.iter().enumerate() {
+            let at = start + 2 + usize::from(*wait) * 3 + j;
+            let keys = match (by, how) {
+                (0, 3) => format!("sqs:m{i}@q-dlq"),
+                (6, 1..) => format!("mq:rabbitmq|-|m{i}"),
+                _ => keys.clone(),
+            };
+            // In a trace of its own, told by one span or by two; or further on in the sender's.
+            let (trace, parent) = if *how == 2 { (format!("s{i}"), "p") } else { (format!("d{i}{j}"), "-") };
+            let span = format!("x{j}");
+            let receiver = format!("g{receiver}");
+            if *how == 1 {
+                lines.push(format!("{trace} {span} {parent} server {receiver} {at} {}.9 {account}", at));
+                lines.push(format!("{trace} y{j} {span} consumer {receiver} {at}.1 {at}.8 {account} in={keys}"));
+            } else {
+                lines.push(format!("{trace} {span} {parent} server {receiver} {at} {at}.9 {account} in={keys}"));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+proptest! {
+    /// The map counts the edges that flows tell.
+    #[test]
+    fn flows_and_the_map_agree(messages in messages()) {
+        let world = World::new(&script(&messages));
+        let (map, flows) = (of_map(rows_of(&world)), of_flows(&world));
+        let told: Vec<String> = ["s0", "s1", "s2"].iter().map(|seed| text(&world.flow(seed))).collect();
+        prop_assert_eq!(map, flows, "\n{}\n\n{}\n", script(&messages), told.join("\n"));
+    }
+
+    /// Rows come in any order, and twice.
+    #[test]
+    fn the_order_of_rows_does_not_matter(messages in messages(), order in Just((0..200usize).collect::<Vec<_>>()).prop_shuffle()) {
+        let rows = rows_of(&World::new(&script(&messages)));
+        let whole = of_map(rows.clone());
+        let twice: Vec<MapRow> = rows.iter().cloned().chain(rows.iter().step_by(2).cloned()).collect();
+        let mut mixed: Vec<(usize, MapRow)> = order.iter().copied().zip(twice).collect();
+        mixed.sort_by_key(|(place, _)| *place);
+        prop_assume!(mixed.len() <= 200);
+        prop_assert_eq!(of_map(mixed.into_iter().map(|(_, row)| row).collect()), whole);
+    }
 }

@@ -67,11 +67,6 @@ impl GroupFacts {
         self.constants.get(name)
     }
 
-    /// How many rows the group has.
-    pub(super) fn rows(&self) -> usize {
-        self.ends.len()
-    }
-
     fn bytes(&self) -> usize {
         let constants = self.constants.iter().map(|(name, value)| name.len() + value.get_array_memory_size());
         self.ends.len() * 4 + constants.sum::<usize>()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{Field, SchemaRef};
 use bytes::Bytes;
@@ -11,31 +11,36 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowGroups as _, RowSelection,
+};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::facts::GroupFacts;
+use super::pages::GroupPages;
 use crate::cache::MetadataCache;
 use crate::data_file::DataFile;
 use crate::error::Error;
+use crate::storage::Inner;
 
 /// These rows, in ascending order, with the columns of `schema`.
 pub(super) async fn rows(
-    metadata: &MetadataCache,
+    storage: &Inner,
     file: &DataFile,
     group: usize,
     facts: &GroupFacts,
     rows: &[usize],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, Error> {
-    let arrow = metadata.arrow(file).await?;
+    let arrow = storage.metadata.arrow(file).await?;
     let is_read = |name: &str| schema.field_with_name(name).is_ok() && facts.constant(name).is_none();
-    let ranges = rows.iter().map(|row| *row..*row + 1);
-    let selection = RowSelection::from_consecutive_ranges(ranges, facts.rows());
-    let batch = read(metadata, file, &arrow, group, is_read, Some(selection)).await?;
+    let mask = projection(&arrow, is_read);
+    let leaves = (0..arrow.parquet_schema().num_columns()).filter(|leaf| mask.leaf_included(*leaf));
+    let pages = storage.pages.of_rows(file, arrow.metadata(), group, leaves, rows).await?;
+    let batch = decode(&arrow, mask, &pages, rows).map_err(Error::rows(format!("look up rows in {}", file.path)))?;
     let failed = || Error::rows(format!("look up rows in {}", file.path));
     let column = |field: &Arc<Field>| -> Result<ArrayRef, Error> {
         if let Some(column) = batch.column_by_name(field.name()) {
@@ -50,6 +55,30 @@ pub(super) async fn rows(
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed())
+}
+
+fn projection(arrow: &ArrowReaderMetadata, is_read: impl Fn(&str) -> bool) -> ProjectionMask {
+    let fields = arrow.schema().fields().iter().enumerate();
+    let roots = fields.filter(|(_, field)| is_read(field.name())).map(|(i, _)| i);
+    ProjectionMask::roots(arrow.parquet_schema(), roots)
+}
+
+fn decode(
+    arrow: &ArrowReaderMetadata,
+    mask: ProjectionMask,
+    pages: &GroupPages,
+    rows: &[usize],
+) -> Result<RecordBatch, ParquetError> {
+    let levels = parquet_to_arrow_field_levels(arrow.parquet_schema(), mask, Some(arrow.schema().fields()))?;
+    let ranges = rows.iter().map(|row| *row..*row + 1);
+    let selection = RowSelection::from_consecutive_ranges(ranges, pages.num_rows());
+    let reader = ParquetRecordBatchReader::try_new_with_row_groups(&levels, pages, rows.len().max(1), Some(selection))?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    match batches.as_slice() {
+        [one] => Ok(one.clone()),
+        several => Ok(concat_batches(&schema, several)?),
+    }
 }
 
 /// All rows of a row group, with the column of ids and those of at most `bytes_max` each.
@@ -67,7 +96,7 @@ pub(super) async fn all_of_small(
         let leaves = chunks.iter().filter(|c| c.column_path().parts().first().is_some_and(|root| root == name));
         name == id_column || leaves.map(|c| c.uncompressed_size()).sum::<i64>() <= bytes_max
     };
-    read(metadata, file, &arrow, group, is_read, None).await
+    read(metadata, file, &arrow, group, projection(&arrow, is_read)).await
 }
 
 async fn read(
@@ -75,25 +104,19 @@ async fn read(
     file: &DataFile,
     arrow: &ArrowReaderMetadata,
     group: usize,
-    is_read: impl Fn(&str) -> bool,
-    selection: Option<RowSelection>,
+    mask: ProjectionMask,
 ) -> Result<RecordBatch, Error> {
     let failed = || Error::rows(format!("look up rows in {}", file.path));
     let footer = arrow.metadata();
     let Some(rows) = footer.row_groups().get(group).map(|group| group.num_rows()) else {
         return Err(Error::corrupt(&file.path, format!("has no row group {group}")));
     };
-    let fields = arrow.schema().fields().iter().enumerate();
-    let roots = fields.filter(|(_, field)| is_read(field.name())).map(|(i, _)| i);
     let bytes =
         FileBytes { store: Arc::clone(metadata.store()), path: file.path.clone(), metadata: Arc::clone(footer) };
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(bytes, arrow.clone())
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(bytes, arrow.clone())
         .with_row_groups(vec![group])
         .with_batch_size(usize::try_from(rows).unwrap_or(0).max(1))
-        .with_projection(ProjectionMask::roots(&footer.file_metadata().schema_descr_ptr(), roots));
-    if let Some(selection) = selection {
-        builder = builder.with_row_selection(selection);
-    }
+        .with_projection(mask);
     let stream = builder.build().map_err(failed())?;
     let schema = Arc::clone(stream.schema());
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(failed())?;

@@ -8,10 +8,10 @@ use hopline_stitch::key::Direction;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::ids;
 use super::read::Story;
 use super::rows::{FlowRow, FlowRows, certainty_name};
 use super::unfinished::Unfinished;
+use super::{ids, path};
 use crate::api::answer::rfc3339;
 
 /// All traces of one story, and the hops between them.
@@ -232,6 +232,10 @@ pub(crate) struct PathStep {
     duration_ns: i64,
     /// Whether a message was waiting, or nothing is known of what happened.
     wait: bool,
+    /// The id of an invocation whose span never came, where it is its time that no span tells of; the ids are then of a span
+    /// that it left, or of its caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation_id: Option<String>,
 }
 
 impl FlowAnswer {
@@ -240,11 +244,13 @@ impl FlowAnswer {
         let reason = reason(flow, story.unread, rows);
         let (sent, received): (Vec<_>, Vec<_>) = flow.halves.iter().partition(|h| h.direction == Direction::Out);
         let missing_parents = missing_parents(&flow.spans);
-        let step = |step: &hopline_stitch::flow::Step| {
+        let step = |piece: &path::Piece<'_>| {
+            let step = piece.step;
             let (trace_id, span_id) = ids(step.trace_id, step.span_id);
             let start_ns = step.start_ns.saturating_sub(rows.start);
             let duration_ns = step.end_ns.saturating_sub(step.start_ns);
-            PathStep { trace_id, span_id, start_ns, duration_ns, wait: step.is_wait }
+            let invocation_id = piece.lost.map(|lost| lost.invocation.id.clone());
+            PathStep { trace_id, span_id, start_ns, duration_ns, wait: step.is_wait, invocation_id }
         };
         FlowAnswer {
             traces: traces(flow, &missing_parents),
@@ -260,7 +266,7 @@ impl FlowAnswer {
             },
             unfinished: story.unfinished.iter().map(unfinished).collect(),
             cuts: flow.cuts.iter().map(cut).collect(),
-            critical_path: flow.critical_path.iter().map(step).collect(),
+            critical_path: path::pieces(story).iter().map(step).collect(),
             rows: list,
             rows_count: rows.len(),
             complete: reason.is_none(),

@@ -8,7 +8,7 @@ use hopline_model::{SpanId, Table, TraceId, promoted};
 use hopline_stitch::columns::SpanRows;
 use hopline_stitch::derive::{Deriver, flow_spans};
 use hopline_stitch::flow::{Assembly, Flow, FlowSpan, KeyRow, Limits, Seed};
-use hopline_stitch::hops::rules;
+use hopline_stitch::hops::is_read;
 use hopline_stitch::key::{Direction, KeyHash, Kind};
 
 use hopline_storage::RowId;
@@ -121,7 +121,7 @@ fn rows_of(batches: &[RecordBatch]) -> usize {
 
 /// The columns of `spans` from which keys are derived, and those that the waterfall shows.
 static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let read = |key: &str| rules().any(|rule| rule.reads.contains(&key)) || PLACE_KEYS.contains(&key);
+    let read = |key: &str| is_read(key) || PLACE_KEYS.contains(&key);
     let promoted = promoted::PROMOTED.iter().filter(|p| read(p.key)).map(|p| p.column);
     let maps = hopline_model::AttributeType::ALL.iter().map(|kind| kind.column());
     SpanRows::COLUMNS.into_iter().chain(["events"]).chain(promoted).chain(maps).collect()

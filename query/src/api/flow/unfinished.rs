@@ -12,7 +12,7 @@ use hopline_stitch::span::SpanKind;
 
 use crate::api::answer;
 use crate::api::filter::Where;
-use crate::api::invocations::read::told;
+use crate::api::invocations::read::{RUN_MAX, told};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
@@ -20,6 +20,9 @@ use crate::otlp::columns::{Bytes, Text};
 
 /// Of spans without a parent, and of calls that nobody answered, no more are looked into for one flow.
 const LOOKED_AT_MAX: usize = 100;
+
+/// The environment in which a span ran, in SQL.
+const INSTANCE: &str = "coalesce(resource_attr_text('faas.instance'), resource_attr_text('service.instance.id'))";
 
 /// An invocation whose span never came.
 pub(super) struct Unfinished {
@@ -72,6 +75,28 @@ pub(super) async fn unfinished(session: &Session, flow: &Flow) -> Result<Vec<Unf
     Ok(found.into_values().collect())
 }
 
+/// The trace of what an invocation left whose span never came: the earliest of the spans that ran in its environment at
+/// its time and belong to no other invocation.
+pub(in crate::api) async fn left_by(session: &Session, id: &str) -> Result<Option<TraceId>, Error> {
+    let merged = told(session, std::iter::once(id), &BTreeSet::new(), TimeRange::default()).await?;
+    for lost in merged.invocations.iter().filter(|i| i.id == id && !i.has_span) {
+        let (Some(function), Some(instance)) = (&lost.function, &lost.instance) else { continue };
+        let end = lost.start_ns.saturating_add(lost.duration_ns.unwrap_or(RUN_MAX));
+        let mut conditions = Where::default();
+        conditions.equals("function", Some(function.as_str()));
+        conditions.range("start_time", TimeRange { start: Some(lost.start_ns), end: Some(end) });
+        conditions.and("faas_invocation_id IS NULL AND parent_span_id IS NOT NULL AND kind <> 'server'");
+        conditions.equals(INSTANCE, Some(instance.as_str()));
+        let sql = format!("SELECT trace_id FROM spans {} ORDER BY start_time, trace_id LIMIT 1", conditions.text());
+        for batch in answer::rows(session, &sql, conditions.params()).await? {
+            if batch.num_rows() > 0 {
+                return Ok(Bytes::of(&batch, "trace_id")?.get(0).and_then(TraceId::from_slice));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Spans of functions whose parent is not stored and that are no invocations themselves.
 fn orphans(flow: &Flow) -> Vec<&FlowSpan> {
     let ids: HashSet<(TraceId, SpanId)> = flow.spans.iter().map(|s| (s.trace_id, s.span_id)).collect();
@@ -106,11 +131,7 @@ async fn instances(session: &Session, spans: &[&FlowSpan]) -> Result<BTreeMap<(T
     conditions.and(format!("trace_id IN ({})", traces.join(", ")));
     let ids: Vec<String> = spans.iter().map(|span| conditions.param(span.span_id)).collect();
     conditions.and(format!("span_id IN ({})", ids.join(", ")));
-    let sql = format!(
-        "SELECT trace_id, span_id, coalesce(resource_attr_text('faas.instance'), \
-         resource_attr_text('service.instance.id')) AS instance FROM spans {}",
-        conditions.text()
-    );
+    let sql = format!("SELECT trace_id, span_id, {INSTANCE} AS instance FROM spans {}", conditions.text());
     for batch in answer::rows(session, &sql, conditions.params()).await? {
         note(&batch, &mut found)?;
     }

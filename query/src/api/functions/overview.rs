@@ -10,6 +10,7 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::throttles::{self, Throttled, ThrottlesAnswer};
 use super::{before, range_of};
 use crate::api::ApiState;
 use crate::api::answer::{self, json, rfc3339};
@@ -36,7 +37,7 @@ pub(crate) struct FunctionsParams {
 /// Functions at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FunctionsAnswer {
-    /// By name. Those that ran in the range or in the one before.
+    /// By name. Those that ran, or were throttled, in the range or in the one before.
     functions: Vec<FunctionSummary>,
     /// RFC 3339: the range, of whole minutes.
     start: String,
@@ -66,6 +67,11 @@ pub(crate) struct FunctionSummary {
     pub(super) regions: Vec<String>,
     /// RFC 3339: when its last invocation in these ranges began.
     pub(super) last_seen: Option<String>,
+    /// How often it was throttled in the range: calls that the platform refused, which are no invocations. Null where
+    /// nobody tells.
+    pub(super) throttles: Option<ThrottlesAnswer>,
+    /// How often it was throttled in the range of the same length before.
+    pub(super) throttles_before: Option<ThrottlesAnswer>,
     /// The figures of the range.
     #[serde(flatten)]
     pub(super) figures: Figures,
@@ -177,10 +183,13 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
     let session = answer::unlimited_session(&state, "functions");
     let now = rollups::read(&session, None, range).await?;
     let then = rollups::read(&session, None, before(range)).await?;
-    let names: BTreeSet<&str> = [&now, &then].into_iter().flat_map(Rollups::functions).collect();
-    let functions: Vec<FunctionSummary> = names.iter().take(limit).map(|name| summary(name, &now, &then)).collect();
+    let throttled = throttles::read(&session, range).await?;
+    let mut names: BTreeSet<&str> = [&now, &then].into_iter().flat_map(Rollups::functions).collect();
+    names.extend(throttled.functions());
+    let functions: Vec<FunctionSummary> =
+        names.iter().take(limit).map(|name| summary(name, &now, &then, &throttled)).collect();
     let cut = (names.len() > limit).then(|| format!("the limit of {limit} functions was reached"));
-    let reason = cut.or_else(|| now.reason.clone()).or_else(|| then.reason.clone());
+    let reason = [cut, now.reason.clone(), then.reason.clone(), throttled.reason].into_iter().flatten().next();
     let prices = state.engine.prices();
     let TimeRange { start, end } = range;
     json(&FunctionsAnswer {
@@ -195,7 +204,7 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
     })
 }
 
-pub(super) fn summary(function: &str, now: &Rollups, then: &Rollups) -> FunctionSummary {
+pub(super) fn summary(function: &str, now: &Rollups, then: &Rollups, throttled: &Throttled) -> FunctionSummary {
     let of_range = now.of(function);
     let distinct = |of: fn(&RollupKey) -> &str| {
         let values: BTreeSet<&str> = of_range.iter().map(|(key, _)| of(key)).filter(|v| !v.is_empty()).collect();
@@ -207,6 +216,8 @@ pub(super) fn summary(function: &str, now: &Rollups, then: &Rollups) -> Function
         versions: distinct(|key| &key.version),
         regions: distinct(|key| &key.region),
         last_seen: last.map(rfc3339),
+        throttles: throttled.now.get(function).cloned(),
+        throttles_before: throttled.before.get(function).cloned(),
         figures: Figures::of(of_range.iter().map(|(key, rollup)| (*key, *rollup))),
         before: Figures::of(then.of(function).iter().map(|(key, rollup)| (*key, *rollup))),
     }

@@ -12,20 +12,22 @@ use crate::api::filter::Where;
 use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
-use crate::otlp::columns::{Text, time};
+use crate::otlp::columns::{Text, int64, time};
 use crate::sql::params::Param;
 
 const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 
 /// How long an invocation may run (AWS Lambda quotas: 15 minutes), and a minute for clocks.
-const RUN_MAX: i64 = 16 * MINUTE;
+pub(in crate::api) const RUN_MAX: i64 = 16 * MINUTE;
 /// How long before its first invocation an environment may be made ready.
 const AHEAD_MAX: i64 = 6 * HOUR;
 /// How long an environment lives, about: what came earlier in the same one is looked for this far back.
 const LIFE_MAX: i64 = 24 * HOUR;
+/// Of so many facts the latest invocations are brought together.
+const LATEST: usize = 200;
 /// More facts than these are not brought together for one answer.
-const FACTS_MAX: usize = 1_000_000;
+pub(crate) const FACTS_MAX: usize = 1_000_000;
 
 /// Which invocations.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +93,16 @@ async fn known_with(session: &Session, mut found: Vec<Fact>, which: &[Which]) ->
 }
 
 impl Which {
+    /// The facts that are told of these invocations and meet a condition, which may take up the text of the others.
+    fn with(&self, condition: impl FnOnce(&str) -> String) -> Where {
+        let mut conditions = Where::default();
+        conditions.equals("function", self.function.as_deref());
+        conditions.range("time", around(self.range));
+        let own = conditions.text();
+        conditions.and(condition(&own));
+        conditions
+    }
+
     /// Whether the fact tells of records that were dropped in the range.
     fn is_dropping(&self, fact: &Fact) -> bool {
         fact.source == Source::LogsDropped
@@ -165,7 +177,7 @@ fn around(range: TimeRange) -> TimeRange {
 }
 
 /// Whether a span is stored that ran or called the invocation with this id.
-pub(super) async fn has_keys(session: &Session, id: &str) -> Result<bool, Error> {
+pub(in crate::api) async fn has_keys(session: &Session, id: &str) -> Result<bool, Error> {
     let mut conditions = Where::default();
     conditions.equals("key_hash", Some(Param::Bytes(Key::new(Kind::Lambda, id).hash().0.to_vec())));
     conditions.and("trace_id IS NOT NULL");
@@ -191,6 +203,149 @@ async fn beginnings(session: &Session, which: &Which) -> Result<Vec<Fact>, Error
     conditions.range("time", TimeRange { start: Some(start.saturating_sub(AHEAD_MAX)), end: Some(start) });
     conditions.and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report')");
     select(session, conditions).await
+}
+
+/// Facts by which alone one can tell that an invocation failed (`hopline_stitch::invocation`), and lines without a request
+/// id that may tell why. Null where that is not the case.
+const TELLS_FAILURE: &str = "(status <> 'ok' OR out_of_memory IS NOT NULL OR error_type = 'Runtime.ExitError' \
+                             OR (invocation_id IS NULL AND source = 'log'))";
+
+/// The same of facts with a request id.
+const NAMED_FAILURE: &str = "invocation_id IS NOT NULL AND (status <> 'ok' OR out_of_memory IS NOT NULL \
+                             OR error_type = 'Runtime.ExitError')";
+
+/// Invocations that failed, and whether these are all.
+pub(crate) struct Failed {
+    pub(crate) invocations: Vec<Invocation>,
+    /// Why these are not all.
+    pub(crate) reason: Option<String>,
+}
+
+/// The invocations that began in the range and failed. What is told of those that did not is not read, but where something
+/// without a request id may be of one or the other. Of their start types nothing is said.
+pub(crate) async fn failed(session: &Session, which: &Which, facts_max: usize) -> Result<Failed, Error> {
+    let mut found = select_some(session, which.with(|_| TELLS_FAILURE.to_owned()), facts_max).await?;
+    let mut is_cut = found.len() > facts_max;
+    found.truncate(facts_max);
+    let mut steps = if found.is_empty() { &[][..] } else { &OF_FAILURES[..] };
+    while let Some((condition, rest)) = steps.split_first() {
+        let facts = select_some(session, which.with(|of_which| condition.text(of_which)), facts_max).await?;
+        is_cut |= facts.len() > facts_max;
+        found.extend(facts.into_iter().take(facts_max));
+        steps = rest;
+        if steps.is_empty() && !condition.is_of_homes && found.iter().any(|fact| fact.invocation_id.is_none()) {
+            steps = &HOMES;
+        }
+    }
+    let merged = merge(&found, &Rules::default());
+    let reason = is_cut.then(|| {
+        format!("more than {facts_max} facts are known of invocations that failed in this range: ask for a shorter one")
+    });
+    let known = Known { merged, dropped_records: 0, reason };
+    let invocations = known.within(which.range).filter(|i| i.outcome.is_failed()).cloned().collect();
+    Ok(Failed { invocations, reason: known.reason })
+}
+
+/// What else is read with facts that tell of a failure.
+struct Also {
+    facts: &'static str,
+    /// That have in common with some facts: which column, and which facts.
+    common: &'static [(&'static str, &'static str)],
+    is_of_homes: bool,
+}
+
+/// The other facts of the same invocations, and those without a request id that may be of one.
+const OF_FAILURES: [Also; 3] = [
+    Also { facts: "invocation_id IS NOT NULL", common: &[("invocation_id", TELLS_FAILURE)], is_of_homes: false },
+    Also { facts: "invocation_id IS NULL", common: &[("instance", NAMED_FAILURE)], is_of_homes: false },
+    Also { facts: "invocation_id IS NULL", common: &[("trace_id", NAMED_FAILURE)], is_of_homes: false },
+];
+
+/// The invocations that what has no request id may be of instead.
+const HOMES: [Also; 2] = [
+    Also {
+        facts: "invocation_id IS NOT NULL",
+        common: &[("instance", "invocation_id IS NULL"), ("instance", TELLS_FAILURE)],
+        is_of_homes: true,
+    },
+    Also { facts: "invocation_id IS NOT NULL", common: &[("trace_id", "invocation_id IS NULL")], is_of_homes: true },
+];
+
+impl Also {
+    /// The condition, beside those of `of_which`.
+    fn text(&self, of_which: &str) -> String {
+        let mut text = format!("{TELLS_FAILURE} IS NOT TRUE AND {}", self.facts);
+        for (column, facts) in self.common {
+            text += &format!(
+                " AND {column} IN (SELECT {column} FROM invocations {of_which} AND {facts} AND {column} IS NOT NULL)"
+            );
+        }
+        text
+    }
+}
+
+/// Some of the last invocations of a function that began in the range, the latest at the end.
+pub(crate) async fn latest(session: &Session, which: &Which) -> Result<Vec<Invocation>, Error> {
+    let mut conditions = Where::default();
+    conditions.equals("function", which.function.as_deref());
+    conditions.range("time", which.range);
+    conditions.and("source IN ('span', 'start', 'runtime_done', 'report')");
+    let sql = format!("SELECT {} FROM invocations {} ORDER BY time DESC LIMIT {LATEST}", columns(), conditions.text());
+    let mut found = of_rows(session, &sql, conditions).await?;
+    let instances: BTreeSet<String> = found.iter().filter_map(|fact| fact.instance.clone()).collect();
+    if !instances.is_empty() {
+        let mut conditions = Where::default();
+        conditions.equals("function", which.function.as_deref());
+        let start = found.iter().map(|fact| fact.time_ns).min().map(|first| first.saturating_sub(AHEAD_MAX));
+        conditions.range("time", TimeRange { start, ..which.range });
+        let instances: Vec<String> = instances.iter().map(|instance| conditions.param(instance.as_str())).collect();
+        conditions.and(format!("instance IN ({})", instances.join(", ")));
+        conditions.and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report')");
+        found.extend(select(session, conditions).await?);
+    }
+    let known = Known { merged: merge(&found, &Rules::default()), dropped_records: 0, reason: None };
+    Ok(known.within(which.range).cloned().collect())
+}
+
+/// A size of memory that a function was seen with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemorySize {
+    pub(crate) bytes: u64,
+    /// When it was seen last.
+    pub(crate) last_ns: i64,
+    /// The median duration of the invocations that had it, about.
+    pub(crate) duration_p50_ns: u64,
+}
+
+/// The sizes of memory that a function was seen with in the range: by the platform's reports, else by its spans.
+pub(crate) async fn memory_sizes(session: &Session, which: &Which) -> Result<Vec<MemorySize>, Error> {
+    for source in [Source::Report, Source::Span] {
+        let mut conditions = Where::default();
+        conditions.equals("function", which.function.as_deref());
+        conditions.range("time", which.range);
+        conditions.equals("source", Some(source.name()));
+        conditions.and("memory_size > 0");
+        let sql = format!(
+            "SELECT memory_size, max(time) AS last, p50(duration) AS median FROM invocations {} GROUP BY memory_size",
+            conditions.text()
+        );
+        let mut found = Vec::new();
+        for batch in answer::rows(session, &sql, conditions.params()).await? {
+            let (sizes, medians) = (int64(&batch, "memory_size")?, int64(&batch, "median")?);
+            let last = time(&batch, "last")?;
+            let number = |value: i64| u64::try_from(value).unwrap_or(0);
+            found.extend((0..batch.num_rows()).map(|row| MemorySize {
+                bytes: number(sizes.value(row)),
+                last_ns: last.value(row),
+                duration_p50_ns: number(medians.value(row)),
+            }));
+        }
+        if !found.is_empty() {
+            found.sort_by_key(|size| size.bytes);
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// When environments were first seen, of those that were seen before the range.
@@ -221,11 +376,23 @@ async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey
 
 /// Facts; one more than [`FACTS_MAX`] if there are more.
 async fn select(session: &Session, conditions: Where) -> Result<Vec<Fact>, Error> {
+    select_some(session, conditions, FACTS_MAX).await
+}
+
+/// Facts; one more than `facts_max` if there are more.
+async fn select_some(session: &Session, conditions: Where, facts_max: usize) -> Result<Vec<Fact>, Error> {
+    let sql = format!("SELECT {} FROM invocations {} LIMIT {}", columns(), conditions.text(), facts_max + 1);
+    of_rows(session, &sql, conditions).await
+}
+
+fn columns() -> String {
     let schema = schema::of(Table::Invocations);
-    let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let sql = format!("SELECT {} FROM invocations {} LIMIT {}", columns.join(", "), conditions.text(), FACTS_MAX + 1);
+    schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+async fn of_rows(session: &Session, sql: &str, conditions: Where) -> Result<Vec<Fact>, Error> {
     let mut found = Vec::new();
-    for batch in answer::rows(session, &sql, conditions.params()).await? {
+    for batch in answer::rows(session, sql, conditions.params()).await? {
         found.extend(facts(&batch).map_err(|e| Error::Internal(Box::new(e)))?);
     }
     Ok(found)

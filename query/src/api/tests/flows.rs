@@ -164,7 +164,13 @@ async fn what_is_told_of_a_flow() {
 fn step(step: &Value) -> String {
     let names = ["trace_id", "span_id"].map(|name| name_of(step[name].as_str().unwrap())).join(".");
     let wait = if step["wait"] == json!(true) { " wait" } else { "" };
-    format!("{}+{} {names}{wait}", seconds(&step["start_ns"]), seconds(&step["duration_ns"]))
+    let of = step["invocation_id"].as_str().map(|id| format!(" of {id}")).unwrap_or_default();
+    format!("{}+{} {names}{wait}{of}", seconds(&step["start_ns"]), seconds(&step["duration_ns"]))
+}
+
+/// The critical path in words: from when, how many seconds, and whose time.
+fn path(flow: &Value) -> String {
+    flow["critical_path"].as_array().unwrap().iter().map(step).collect::<Vec<_>>().join(", ")
 }
 
 #[tokio::test]
@@ -669,6 +675,15 @@ async fn invocations_whose_span_never_came_have_the_reason_of_the_platform() {
         assert_eq!(got["rows"][2]["cause"], json!("timed out after 6.00 s"));
         // The flow ends when the last of them does.
         assert_eq!(got["duration_ns"], json!(12 * SECOND));
+        assert_eq!(
+            path(&got),
+            "0+1 a.s, 1+7 a.c, 8+0.5 a.p, 8.5+0.5 c.r wait, 9+1 c.r of i2, 10+1 c.r, 11+1 c.r of i2"
+        );
+        // Its caller knows the first by its id, what it left the second.
+        for id in ["i1", "i2"] {
+            let found = api.get(&format!("/api/v1/flows?invocation_id={id}")).await;
+            assert_eq!(traces(&found), "a c", "{id}");
+        }
         // From what it left, the flow of an invocation whose caller no id leads to.
         let got = flow(api, "d").await;
         assert_eq!(traces(&got), "b d");
@@ -682,6 +697,7 @@ async fn invocations_whose_span_never_came_have_the_reason_of_the_platform() {
                  3 3 3.5+1 d.s"
             )
         );
+        assert_eq!(path(&got), "0+0.5 b.w of i1, 0.5+1 b.w, 1.5+4.5 b.w of i1");
         assert_eq!(got["unfinished"][0]["spans"], json!([place("b", "w")]));
         assert_eq!((&got["unfinished"][0]["caller"], &got["missing"]["parents"]), (&Value::Null, &json!(1)));
         let (_, batches) = arrow(api, &format!("/api/v1/flows/{}", trace_id("d"))).await;

@@ -33,6 +33,11 @@ const SHOP: &str = "
 
 /// The hops of an answer, one a line.
 fn hops(answer: &Value) -> Vec<String> {
+    lines(&answer["hops"])
+}
+
+/// Hops, one a line.
+pub(super) fn lines(hops: &Value) -> Vec<String> {
     let party = |party: &Value| match (party["service"].as_str(), party["function"].as_str()) {
         (None, _) => "nobody".to_owned(),
         (Some(service), None) => service.to_owned(),
@@ -51,7 +56,7 @@ fn hops(answer: &Value) -> Vec<String> {
             hop["oldest_unconsumed"].as_str().map(|time| format!(" since {}", &time[11..19])).as_deref().unwrap_or("");
         line
     };
-    answer["hops"].as_array().unwrap().iter().map(line).collect()
+    hops.as_array().unwrap().iter().map(line).collect()
 }
 
 async fn ask(api: &Api, query: &str) -> Value {
@@ -236,4 +241,42 @@ async fn a_message_with_two_keys_is_one_delivery() {
         &[],
     );
     assert_eq!(hops(&ask(&api, "").await), ["shop -> worker mq orders 1"]);
+}
+
+#[tokio::test]
+async fn hops_of_one_party_are_those_of_all_that_are_its() {
+    // What the last two send nobody receives: that others' messages are received there tells that it is known.
+    let more = "
+        x1 p - producer lone/lone 30 31 send=orders:m8
+        x2 p - producer mute/mute 30 31 send=unheard:m9
+        x3 p - producer early     -80000 -79999 send=orders:m10
+        y3 c - consumer worker/worker 50 51 receive=orders:m10
+    ";
+    ingested_everywhere(&story(&format!("{SHOP}{more}")), &[], async |api| {
+        let all = ask(api, "").await;
+        let mut parties: Vec<(String, Option<String>)> = Vec::new();
+        for hop in all["hops"].as_array().unwrap() {
+            for party in [&hop["from"], &hop["to"]] {
+                if let Some(service) = party["service"].as_str() {
+                    parties.push((service.to_owned(), party["function"].as_str().map(str::to_owned)));
+                }
+            }
+        }
+        parties.extend([("mute".to_owned(), Some("mute".to_owned())), ("nobody".to_owned(), None)]);
+        assert!(lines(&all["hops"]).contains(&"lone/lone -> nobody sqs orders 1 since 10:00:31".to_owned()), "{all:#}");
+        for (service, function) in parties {
+            let is_of = |party: &Value, name: &str, value: &str| party[name].as_str() == Some(value);
+            let of = |name: &str, value: &str| -> Vec<Value> {
+                let is_wanted = |hop: &&Value| is_of(&hop["from"], name, value) || is_of(&hop["to"], name, value);
+                all["hops"].as_array().unwrap().iter().filter(is_wanted).cloned().collect()
+            };
+            let scoped = ask(api, &format!("&service={service}")).await;
+            assert_eq!(scoped["hops"], json!(of("service", &service)), "{service}");
+            if let Some(function) = function {
+                let scoped = ask(api, &format!("&function={function}")).await;
+                assert_eq!(scoped["hops"], json!(of("function", &function)), "{function}");
+            }
+        }
+    })
+    .await;
 }

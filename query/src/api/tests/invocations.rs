@@ -277,3 +277,58 @@ async fn bad_parameters_of_invocations() {
     let nothing = api.get("/api/v1/invocations").await;
     assert_eq!(nothing, json!({"invocations": [], "count": 0, "dropped_records": 0, "complete": true}));
 }
+
+/// What set invocations off, and what one of each waited: `trace span parent kind service/function start end …`.
+#[tokio::test]
+async fn what_an_invocation_waited_for() {
+    let spans = "
+        a p - producer shop          0    1    send=orders:m1
+        a q - producer shop          0    1.5  send=orders:m2
+        b s - server   worker/worker 3    5    inv=i1
+        b c s consumer worker/worker 3.1  4    receive=orders:m1
+        b d s consumer worker/worker 3.2  4    receive=orders:m2
+        b i c client   worker/worker 3.3  3.8  call=pricing:i2
+        p s - server   pricing/pricing 3.4 3.7 inv=i2
+        b j c client   worker/worker 3.8  3.9  call=mailer:i3
+        m s - server   mailer/mailer 9.9  12   inv=i3
+        n s - server   mailer/mailer 70   71   inv=i3
+        l p - producer shop          0    1
+        r s - server   reader/reader 4    5    inv=i5
+        r c s consumer reader/reader 4.5  5    link=l.p
+        k j - client   shop          25   26   call=orders:i4
+        z s - server   alone/alone   0    1    inv=i6
+    ";
+    ingested_everywhere(&story(spans), &platform(RECORDS), async |api| {
+        let waited = async |id: &str| api.get(&format!("/api/v1/invocations/{id}")).await["waited"].clone();
+        // Two messages: the one that waited longest.
+        assert_eq!(
+            waited("i1").await,
+            json!([{
+                "attempt": 1, "wait_ns": 2_100_000_000_i64, "hop": "sqs", "destination": "orders", "key": "sqs:m1",
+                "from": {"service": "shop"}, "trace_id": trace_id("a"), "span_id": span_id("p"), "messages": 2,
+            }])
+        );
+        // A call that was waited for; nothing that is known.
+        assert_eq!((waited("i2").await, waited("i6").await), (json!([]), json!([])));
+        // Each try of a call that nobody waited for.
+        let tries = waited("i3").await;
+        let told: Vec<Value> =
+            tries.as_array().unwrap().iter().map(|w| json!([w["attempt"], w["wait_ns"], w["hop"]])).collect();
+        assert_eq!(
+            told,
+            [json!([1, 6_000_000_000_i64, "lambda.invoke"]), json!([2, 66_100_000_000_i64, "lambda.invoke"])]
+        );
+        assert_eq!(tries[0]["from"], json!({"service": "worker", "function": "worker"}));
+        // By a link alone.
+        let linked = waited("i5").await;
+        assert_eq!((&linked[0]["wait_ns"], &linked[0]["from"]["service"]), (&json!(3_500_000_000_i64), &json!("shop")));
+        // Its span never came, but the caller knows its request id.
+        let lost = waited("i4").await;
+        assert_eq!(
+            (&lost[0]["wait_ns"], &lost[0]["key"]),
+            (&json!(4_000_000_000_i64), &json!("lambda:i4")),
+            "{lost:#}"
+        );
+    })
+    .await;
+}

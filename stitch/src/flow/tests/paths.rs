@@ -90,6 +90,37 @@ fn of_several_causes_the_last_counts() {
 }
 
 #[test]
+fn what_an_invocation_did_whose_span_never_came() {
+    use super::super::Lost;
+    use super::super::testing::{path_text, span, time, trace};
+    let flow = World::new(
+        "a c  -    client one     0 4
+         b q  gone client two/two 2 3
+         b r  gone client two/two 5 6",
+    );
+    let lost = |caller| Lost {
+        trace_id: trace("b"),
+        span_id: span("gone"),
+        start_ns: time("1"),
+        end_ns: time("9"),
+        spans: vec![(trace("b"), span("q")), (trace("b"), span("r"))],
+        caller,
+    };
+    same(
+        &path_text(&flow.flow("b").path_with(&[lost(None)])),
+        "1..2 b.gone
+         2..3 b.q
+         3..5 b.gone
+         5..6 b.r
+         6..9 b.gone",
+    );
+    // Its caller is not in this story; of its own story, the call comes first.
+    assert_eq!(flow.flow("b").path_with(&[lost(Some((trace("a"), span("c"))))]).len(), 5);
+    let called = Lost { spans: Vec::new(), ..lost(Some((trace("a"), span("c")))) };
+    same(&path_text(&flow.flow("a").path_with(&[called])), "0..1 a.c\n1..9 b.gone");
+}
+
+#[test]
 fn no_time_and_circles_end() {
     check("a s - server one 1 1\na c s client one 1 1", "");
     check(

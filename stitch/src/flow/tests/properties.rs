@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::super::Limits;
 use super::super::testing::{World, text};
 use super::batches::TWO_ORDERS;
+use super::hostile::{LARGE_BATCH, PARTIAL, TRIES, WORKFLOW};
 use super::stories::{ORDER, XRAY};
+
+const STORIES: [&str; 7] = [ORDER, XRAY, TWO_ORDERS, PARTIAL, TRIES, LARGE_BATCH, WORKFLOW];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -15,9 +18,8 @@ proptest! {
     fn the_order_of_rows_does_not_matter(
         order in Just((0..1000usize).collect::<Vec<_>>()).prop_shuffle(),
         twice in proptest::collection::vec(any::<bool>(), 64),
-        story in 0..3usize,
+        script in proptest::sample::select(&STORIES[..]),
     ) {
-        let script = [ORDER, XRAY, TWO_ORDERS][story];
         let plain = World::new(script);
         let mut mixed = World::new(script);
         let mut spans: Vec<_> = mixed.spans.iter().cloned().zip(&twice).flat_map(|(s, t)| vec![s; 1 + usize::from(*t)]).collect();
@@ -26,7 +28,7 @@ proptest! {
         spans.sort_by_cached_key(|_| index.next());
         rows.sort_by_cached_key(|_| index.next());
         (mixed.spans, mixed.rows) = (spans, rows);
-        for seed in ["api", "work", "a", "b", "b.m1"] {
+        for seed in ["api", "work", "a", "b", "b.m1", "d", "e", "z"] {
             let (one, other) = (plain.flow(seed), mixed.flow(seed));
             prop_assert_eq!(text(&one), text(&other));
             prop_assert_eq!(one, other);

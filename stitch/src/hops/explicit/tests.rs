@@ -25,8 +25,6 @@ fn one_of_each_kind() {
     check("sns:95df01b4", &["sns:95df01b4"]);
     check("eb:17793124-05d4-b198-2fde-7ededc63b103", &["eb:17793124-05d4-b198-2fde-7ededc63b103"]);
     check("kinesis:eu-central-1:clicks:shardId-0:4959", &["kinesis:eu-central-1:clicks:shardId-0:4959 @clicks"]);
-    let range = "kinesis.range:eu-central-1:clicks:shardId-0:1..9";
-    check(range, &[&format!("{range} @clicks")]);
     check("firehose:lake:r1", &["firehose:lake:r1 @lake"]);
     check("s3.req:C3D13FE58DE4C810", &["s3.req:C3D13FE58DE4C810"]);
     check("s3.ver:audit|a.txt|v1", &["s3.ver:audit|a.txt|v1 @audit"]);
@@ -62,16 +60,46 @@ fn one_of_each_kind() {
 #[test]
 fn every_kind_of_key_is_tried_here() {
     let text = include_str!("tests.rs");
-    let written = Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Link | Kind::Destination));
+    let guessed = [Kind::Link, Kind::RangePart, Kind::Destination];
+    let written = Kind::ALL.iter().filter(|kind| !guessed.contains(kind));
     for kind in written {
         assert!(text.contains(&format!("\"{}:", kind.prefix())), "{kind:?}");
     }
 }
 
 #[test]
+fn a_range_is_found_by_its_parts() {
+    let of = |attribute, kind, text| Probe::new(kind, &[(attribute, Text(text))]).found();
+    let lines = |text| super::super::testing::lines(&of(IN, SpanKind::Server, text));
+    let range = "kinesis.range:eu-central-1:clicks:shardId-0:100..300";
+    let part = |node| format!("{IN} in range:kinesis.range:eu-central-1:clicks:shardId-0:47:{node} @clicks");
+    let mut expected = vec![format!("{IN} in {range} @clicks")];
+    expected.extend((6..=18).map(|n| part(format!("{n:x}"))));
+    expected.sort();
+    assert_eq!(lines(range), expected);
+    // Nobody sends ranges.
+    assert_eq!(of(OUT, SpanKind::Client, range).keys.len(), 1);
+    let range = "kafka.range:c1:t:0:7..7";
+    let part = |cluster| format!("{IN} in range:kafka.range:{cluster}:t:0:48:7 @t");
+    let whole = |cluster| format!("{IN} in kafka.range:{cluster}:t:0:7..7 @t");
+    assert_eq!(lines(range), [whole("-"), whole("c1"), part("-"), part("c1")]);
+    let hops: Vec<_> = of(IN, SpanKind::Server, range).keys.iter().map(|k| k.hop).collect();
+    assert_eq!(hops, ["kafka"; 4]);
+}
+
+#[test]
 fn what_is_no_key_is_counted() {
-    for text in ["", "sqs", "sqs:", "queue:1", "dest:sqs|orders|1", "link:ab", "ddb.item:HashingFailure1", "xray:1-2-3"]
-    {
+    for text in [
+        "",
+        "sqs",
+        "sqs:",
+        "queue:1",
+        "dest:sqs|orders|1",
+        "link:ab",
+        "range:kinesis.range:a:1:1",
+        "ddb.item:HashingFailure1",
+        "xray:1-2-3",
+    ] {
         let found = Probe::client(&[(OUT, Text(text))]).found();
         assert_eq!((found.keys.len(), found.refused), (0, 1), "{text}");
     }

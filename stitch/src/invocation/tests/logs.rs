@@ -5,30 +5,32 @@ use proptest::prelude::*;
 const ID: &str = "1f60b20c-8ed7-41ed-9945-08dcafcc74ee";
 const ROOT: &str = "5759e988bd862e3fe1be46a994272793";
 
-struct Record<'a> {
-    body: &'a str,
-    event: Option<&'a str>,
-    id: Option<&'a str>,
-    severity: i32,
-    function: Option<&'a str>,
-    attributes: &'a [(&'a str, Value<'a>)],
-    resource: &'a [(&'a str, Value<'a>)],
+pub(super) struct Record<'a> {
+    pub(super) body: &'a str,
+    pub(super) event: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
+    pub(super) trace: Option<TraceId>,
+    pub(super) severity: i32,
+    pub(super) function: Option<&'a str>,
+    pub(super) attributes: &'a [(&'a str, Value<'a>)],
+    pub(super) resource: &'a [(&'a str, Value<'a>)],
 }
 
 impl Default for Record<'_> {
     fn default() -> Self {
-        Record { body: "", event: None, id: None, severity: 9, function: Some("f"), attributes: &[], resource: &[] }
+        let (event, id, trace, function) = (None, None, None, Some("f"));
+        Record { body: "", event, id, trace, severity: 9, function, attributes: &[], resource: &[] }
     }
 }
 
-fn read(record: &Record<'_>) -> Option<Fact> {
+pub(super) fn read(record: &Record<'_>) -> Option<Fact> {
     Fact::of_log(&LogView {
         time_ns: 5_000 * MS,
         body: record.body,
         body_is_json: record.body.starts_with('{'),
         event_type: record.event,
         invocation_id: record.id,
-        trace_id: None,
+        trace_id: record.trace,
         span_id: None,
         severity_number: record.severity,
         service: "f",
@@ -131,6 +133,13 @@ fn lines_of_the_log_group() {
             "REPORT RequestId: {ID}\tDuration: 49.80 ms\tBilled Duration: 50 ms\tMemory Size: 128 MB\tMax Memory Used: 9 MB\tStatus: error\tError Type: Runtime.ExitError\n"
         ),
         "report id=ID fn=f took=49.8 billed=50 size=128 used=9 status=error error=Runtime.ExitError",
+    );
+    check(
+        None,
+        &format!(
+            "REPORT RequestId: {ID}\tDuration: 3000.00 ms\tBilled Duration: 3000 ms\tMemory Size: 128 MB\tMax Memory Used: 9 MB\tStatus: error\tError Type: Sandbox.Timedout\n"
+        ),
+        "report id=ID fn=f took=3000 billed=3000 size=128 used=9 status=timeout error=Sandbox.Timedout",
     );
     check(
         None,

@@ -3,7 +3,7 @@ use crate::cost::PriceTable;
 use proptest::prelude::*;
 
 /// Each invocation as `<id>#<attempt> <start ms>+<duration ms> <outcome>` and what else is true.
-fn lines(merged: &Merged) -> String {
+pub(super) fn lines(merged: &Merged) -> String {
     let line = |i: &Invocation| {
         let mut out = format!("{}#{} {}", i.id, i.attempt, i.start_ns as f64 / MS as f64);
         if let Some(duration) = i.duration_ns {
@@ -22,7 +22,7 @@ fn lines(merged: &Merged) -> String {
 }
 
 #[track_caller]
-fn check(script: &str, expected: &str) {
+pub(super) fn check(script: &str, expected: &str) {
     let found = merged(script);
     let expected: Vec<&str> = expected.lines().map(str::trim).collect();
     assert_eq!(lines(&found), expected.join("\n"), "{script}");
@@ -145,6 +145,16 @@ fn without_a_request_id_environment_and_time_decide() {
 }
 
 #[test]
+fn an_invocation_without_an_end_runs_until_the_next() {
+    let script = "0 start id=a\n2500 log oom=log\n3000 start id=b\n3100 report id=b took=100\n3400 log oom=killed";
+    check(script, "a#1 0 oom oom spanless\nb#1 3000+100 oom oom lost spanless");
+    // Not for ever.
+    check("0 start id=a\n960001 log oom=log", "a#1 0 unknown spanless");
+    // Nor in another function.
+    check("0 start id=a\n2500 log oom=log fn=g", "a#1 0 unknown spanless");
+}
+
+#[test]
 fn the_best_error_is_kept() {
     let script = "5 runtime_done id=a took=5 status=error kind=Function.Unknown
         3 log id=a error=KeyError
@@ -194,6 +204,28 @@ fn the_billed_duration_has_its_price() {
     assert_eq!(cost("b"), None);
 }
 
+#[test]
+fn an_initialisation_is_billed_as_the_platform_says() {
+    // Since 2025-08-01 the billed duration has it in it; before, of most functions it had not. It is never added.
+    let cost = |day: i64, report: &str| {
+        let mut facts = facts(report);
+        for fact in &mut facts {
+            fact.region = Some("us-east-1".to_owned());
+            fact.architecture = Some(Architecture::X86_64);
+            fact.time_ns += day * 86_400_000_000_000;
+        }
+        let prices = PriceTable::builtin();
+        let merged = merge(&facts, &Rules { prices: Some(&prices), ..Rules::default() });
+        merged.invocations[0].cost.clone().unwrap()
+    };
+    // 103 ms × 0.125 GB = 0.012875 GB-s; 603 ms × 0.125 GB = 0.075375 GB-s; 16.6667e-6 USD a GB-s, 0.2e-6 a request.
+    let before = cost(20_300, "103 report id=a took=102.25 billed=103 init=500 size=128 used=64");
+    assert_eq!(before.usd, 0.000000414584);
+    let since = cost(20_301, "103 report id=a took=102.25 billed=603 init=500 size=128 used=64");
+    assert_eq!(since.usd, 0.000001456253);
+    assert_eq!((&*before.table, before.is_architecture_assumed), (PriceTable::builtin().version(), false));
+}
+
 /// A script's line from a few choices, so that facts often speak of the same invocation.
 fn any_line() -> impl Strategy<Value = String> {
     let source = prop::sample::select(vec![
@@ -209,6 +241,8 @@ fn any_line() -> impl Strategy<Value = String> {
         "restore_start",
         "restore_report",
         "logs_dropped",
+        "metric",
+        "init_metric",
     ]);
     let id = prop::sample::select(vec!["", " id=a", " id=a", " id=b", " id=c"]);
     let place = prop::sample::select(vec!["", "", " in=-", " in=2026/[1]b", " in=4711", " fn=g", " fn=-"]);

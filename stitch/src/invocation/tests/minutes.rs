@@ -1,4 +1,4 @@
-use super::rollup::{Rollup, RollupKey, cold_rate, roll_up};
+use super::rollup::{Rollup, RollupKey, cold_rate, cold_start_wait, roll_up};
 use super::*;
 use proptest::prelude::*;
 use sketches_ddsketch::{Config, DDSketch};
@@ -136,6 +136,45 @@ fn invocations_are_counted_by_the_minute() {
     let unknown = roll_up(&merged("0 span id=a took=5").invocations);
     assert_eq!(cold_rate(&unknown), (None, Some(0.0)));
     assert_eq!(cold_rate([]), (None, None));
+}
+
+#[test]
+fn what_a_cold_start_costs_whoever_waits() {
+    let script = "400 init_report took=400 type=on-demand\n401 span id=a took=150\n1000 span id=b took=50\n2000 span id=c took=50";
+    let found = cold_start_wait(&roll_up(&merged(script).invocations)).unwrap() / MS as f64;
+    // 400 ms of initialisation, and 150 ms where warm ones take 50.
+    assert!((found - 500.0).abs() <= 500.0 * 2.0 * RELATIVE_ERROR, "{found}");
+    assert_eq!(cold_start_wait(&roll_up(&merged("0 span id=a took=5 cold=true").invocations)), None);
+}
+
+#[test]
+fn rollups_are_equal_to_a_full_count() {
+    // Three thousand invocations over an hour, of many durations, every 7th failed.
+    let line = |i: u64| {
+        let (at, took) = (i * 1_200, 1 + i * i * 7_919 % 90_000);
+        let status = if i.is_multiple_of(7) { "error" } else { "ok" };
+        format!("{at} span id=i{i} took={took} in=e{} status={status}\n", i % 50)
+    };
+    let invocations = merged(&(0..3_000).map(line).collect::<String>()).invocations;
+    let rollups = roll_up(&invocations);
+    let mut all = Rollup::default();
+    rollups.values().for_each(|rollup| all.merge(rollup));
+    let failed = |outcome: Outcome| outcome.is_failed();
+    let counted: u64 = rollups.iter().filter(|(key, _)| failed(key.outcome)).map(|(_, r)| r.count).sum();
+    assert_eq!((all.count, counted), (3_000, invocations.iter().filter(|i| failed(i.outcome)).count() as u64));
+    let mut durations: Vec<i64> = invocations.iter().filter_map(|i| i.duration_ns).collect();
+    durations.sort_unstable();
+    assert_eq!(all.duration.sum(), durations.iter().sum::<i64>() as u64);
+    for q in [0.0, 0.5, 0.9, 0.95, 0.99, 1.0] {
+        let exact = durations[(q * (durations.len() - 1) as f64) as usize] as f64;
+        let found = all.duration.quantile(q).unwrap();
+        assert!((found - exact).abs() <= exact * (RELATIVE_ERROR + 1e-9), "{q}: {found} for {exact}");
+    }
+    for minute in 0..60 {
+        let is_in = |i: &&Invocation| i.start_ns.div_euclid(super::rollup::MINUTE_NS) == minute;
+        let found: u64 = rollups.iter().filter(|(key, _)| key.minute == minute).map(|(_, r)| r.count).sum();
+        assert_eq!(found, invocations.iter().filter(is_in).count() as u64, "{minute}");
+    }
 }
 
 #[test]

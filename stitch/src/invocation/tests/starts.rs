@@ -108,8 +108,10 @@ fn rule_5_without_records_the_span_is_believed() {
     check("0 span id=a took=5 cold=true type=on-demand", "a cold: the span says faas.coldstart = true");
     check("0 span id=a took=5 cold=true type=snap-start", "a restore: initialised as snap-start");
     // First or later of an environment made ahead?
-    check("0 span id=a took=5 cold=false type=provisioned-concurrency", &format!("a unknown: {NOTHING}"));
-    check("0 span id=a took=5 cold=false", "a warm: the span says faas.coldstart = false");
+    let open = "a unknown: the span says faas.coldstart = false";
+    check("0 span id=a took=5 cold=false type=provisioned-concurrency", open);
+    check("0 span id=a took=5 cold=false", open);
+    check("0 span id=a took=5 cold=false\n9 span id=b took=5 cold=false", &format!("{open}\nb warm: {SERVED}"));
 }
 
 #[test]
@@ -181,8 +183,31 @@ fn rule_6_the_extensions_span_of_a_second_initialisation() {
 }
 
 #[test]
-fn rule_7_one_beginning_told_five_ways_is_one() {
+fn rule_6_a_line_that_does_not_say_its_phase() {
+    // The line INIT_START has no phase: after a time-out the process is started anew, in the same environment.
+    let script = "0 init_start
+        200 init_report took=200 type=on-demand phase=init
+        201 start id=a
+        3201 report id=a took=3000 status=timeout
+        9000 start id=b
+        9001 init_start
+        9001 init_span took=250 trace=9 span=9
+        9500 report id=b took=500";
+    let merged = merged(script);
+    let found: Vec<_> = merged.invocations.iter().map(|i| (i.id.as_str(), i.start_type, i.reinit)).collect();
+    assert_eq!(found, [("a", StartType::Cold, false), ("b", StartType::Warm, true)]);
+    let environment = &merged.environments[0];
+    assert_eq!((environment.reinits, environment.init_ns), (1, Some(200 * MS)));
+    // One beginning, as a record and as a line some milliseconds later, is no second one.
+    let twice = super::merged("0 init_start phase=init\n3 init_start\n200 init_report took=200\n201 start id=a");
+    assert_eq!((twice.environments[0].reinits, twice.invocations[0].reinit), (0, false));
+}
+
+#[test]
+fn rule_7_one_beginning_told_six_ways_is_one() {
     let script = "0 init_start type=on-demand phase=init
+        0 init_metric cold=true
+        200 init_metric init=200
         200 init_report took=200 type=on-demand phase=init
         0 init_span took=200 trace=9 span=7
         201 span id=a took=5 cold=true trace=1 span=1
@@ -192,7 +217,8 @@ fn rule_7_one_beginning_told_five_ways_is_one() {
     let cold = merged.invocations.iter().filter(|i| i.start_type == StartType::Cold).count();
     assert_eq!((cold, merged.environments.len()), (1, 1));
     let environment = &merged.environments[0];
-    assert_eq!(environment.told_by, [Source::InitStart, Source::InitReport, Source::InitSpan]);
+    use Source::{InitMetric, InitReport, InitSpan, InitStart};
+    assert_eq!(environment.told_by, [InitStart, InitReport, InitSpan, InitMetric]);
     // Rule 8: the span of the initialisation belongs to the first invocation.
     let span = Some((TraceId(9u128.to_be_bytes()), SpanId(7u64.to_be_bytes())));
     assert_eq!(merged.invocations[0].init_span, span);

@@ -1,0 +1,246 @@
+//! How long what set an invocation off had waited: the edges into it by the rules of flows (`hopline_stitch::flow`), one
+//! hop far, and of those only what is exact.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
+
+use arrow::array::RecordBatch;
+use hopline_model::{AttributeType, SpanId, Table, TraceId, promoted};
+use hopline_stitch::columns::SpanRows;
+use hopline_stitch::derive::{Deriver, flow_spans};
+use hopline_stitch::flow::{Assembly, Certainty, Edge, End, Flow, KeyRow, Limits, Seed, Wants};
+use hopline_stitch::hops::rules;
+use hopline_stitch::invocation::Invocation;
+use hopline_stitch::key::{Direction, Key, KeyHash, Kind};
+use hopline_storage::RowId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::hops::answer::PartyAnswer;
+use crate::api::hops::count::is_call;
+use crate::engine::Session;
+use crate::error::Error;
+use crate::otlp::columns::{Bytes, Text, int64, time};
+
+/// As far as the senders of what one invocation got.
+const LIMITS: Limits = Limits {
+    traces_max: 50,
+    depth_max: 1,
+    span_ns: i64::MAX,
+    batch_traces_max: 10,
+    xray_root_invocations_max: 20,
+    spans_max: 20_000,
+    keys_max: 5_000,
+};
+/// The platform's clock has milliseconds, and its record of a start comes a little after the span's.
+const SLACK_NS: i64 = 500_000_000;
+
+/// How long what set a try off had waited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Waited {
+    /// Which try.
+    attempt: u32,
+    /// Nanoseconds from the end of sending to the start of receiving: of several messages, of that which waited longest.
+    wait_ns: i64,
+    /// The kind of hop, as in `/api/v1/hops`.
+    hop: String,
+    /// The queue, topic, bus, stream, bucket or table, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// The message's key, if both sides have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Who sent it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<PartyAnswer>,
+    /// The trace of the sending span, 32 hexadecimal digits.
+    trace_id: String,
+    /// The sending span, 16 hexadecimal digits.
+    span_id: String,
+    /// How many messages it was set off by whose waiting time is known.
+    messages: usize,
+}
+
+/// The waiting times before the tries of an invocation, in their order. Calls that were waited for, and edges that are
+/// not exact, tell nothing.
+pub(super) async fn waited(session: &Session, attempts: &[&Invocation]) -> Result<Vec<Waited>, Error> {
+    let Some(first) = attempts.first() else { return Ok(Vec::new()) };
+    let seed = match (first.trace_id.zip(first.span_id), has_request_id(first)) {
+        // Also of the tries whose span never came: the caller has the key.
+        (_, true) => Seed::Keys(vec![Key::new(Kind::Lambda, &*first.id).hash()]),
+        (Some((trace_id, span_id)), false) => Seed::Span(trace_id, span_id),
+        (None, false) => return Ok(Vec::new()),
+    };
+    let mut seeds = vec![seed];
+    // Consumers that say their request id nowhere but on their spans have no key of it.
+    let spans =
+        attempts.iter().filter_map(|attempt| attempt.trace_id.zip(attempt.span_id).filter(|_| attempt.has_span));
+    if has_request_id(first) {
+        seeds.extend(spans.take(1).map(|(trace_id, span_id)| Seed::Span(trace_id, span_id)));
+    }
+    let mut found: BTreeMap<u32, Vec<Waited>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    for seed in seeds {
+        let flow = flow(session, seed).await?;
+        for edge in &flow.edges {
+            if let Some((attempt, waited)) = of_edge(edge, attempts)
+                && seen.insert((attempt, edge.from.trace_id, edge.from.span_id, edge.key.clone()))
+            {
+                found.entry(attempt).or_default().push(waited);
+            }
+        }
+        for (attempt, waited) in of_calls(&flow, attempts) {
+            if found.get(&attempt).is_none_or(Vec::is_empty) {
+                found.entry(attempt).or_default().push(waited);
+            }
+        }
+    }
+    let longest = |messages: Vec<Waited>| {
+        let count = messages.len();
+        let longest = messages.into_iter().max_by_key(|waited| waited.wait_ns)?;
+        Some(Waited { messages: count, ..longest })
+    };
+    Ok(found.into_values().filter_map(longest).collect())
+}
+
+/// Whether the id is the platform's, and not that of the span.
+fn has_request_id(invocation: &Invocation) -> bool {
+    invocation.span_id.is_none_or(|span| span.to_string() != invocation.id)
+}
+
+/// What an edge into one of the tries says.
+fn of_edge(edge: &Edge, attempts: &[&Invocation]) -> Option<(u32, Waited)> {
+    let is_waited_for = edge.is_synchronous || (is_call(edge.hop) && edge.to.start_ns < edge.from.end_ns);
+    if edge.certainty != Certainty::Exact || is_waited_for {
+        return None;
+    }
+    let of_span = |attempt: &&&Invocation| {
+        attempt.trace_id == Some(edge.to.trace_id)
+            && attempt.span_id.is_some_and(|span| span == edge.to.root_span_id || span == edge.to.span_id)
+    };
+    let of_id = |attempt: &&&Invocation| {
+        edge.to.invocation_id.as_deref() == Some(&*attempt.id)
+            && attempt.start_ns <= edge.to.start_ns.saturating_add(SLACK_NS)
+            && attempt.trace_id.is_none_or(|trace| trace == edge.to.trace_id)
+    };
+    let attempt = attempts.iter().find(of_span).or_else(|| attempts.iter().rev().find(of_id))?;
+    let waited = Waited {
+        hop: edge.hop.to_owned(),
+        destination: edge.destination.clone(),
+        key: edge.key.clone(),
+        ..of_sender(attempt.attempt, &edge.from, edge.wait_ns)
+    };
+    Some((attempt.attempt, waited))
+}
+
+/// Of tries whose span never came, what the caller's span says: their request id is the answer it got.
+fn of_calls(flow: &Flow, attempts: &[&Invocation]) -> Vec<(u32, Waited)> {
+    let mut found = Vec::new();
+    for attempt in attempts.iter().filter(|attempt| !attempt.has_span) {
+        let key = Key::new(Kind::Lambda, &*attempt.id).to_string();
+        let call = flow.halves.iter().find(|half| half.direction == Direction::Out && half.key.as_ref() == Some(&key));
+        // One that began before the call returned was waited for.
+        let waited = call.and_then(|call| Some((call, u64::try_from(attempt.start_ns - call.end.end_ns).ok()?)));
+        if let Some((call, wait_ns)) = waited {
+            let wait_ns = i64::try_from(wait_ns).unwrap_or(i64::MAX);
+            let waited = Waited {
+                hop: call.hop.to_owned(),
+                destination: call.destination.clone(),
+                key: Some(key),
+                ..of_sender(attempt.attempt, &call.end, wait_ns)
+            };
+            found.push((attempt.attempt, waited));
+        }
+    }
+    found
+}
+
+fn of_sender(attempt: u32, from: &End, wait_ns: i64) -> Waited {
+    let party = || PartyAnswer { service: from.service.clone(), function: from.function.clone() };
+    Waited {
+        attempt,
+        wait_ns,
+        hop: String::new(),
+        destination: None,
+        key: None,
+        from: (!from.service.is_empty()).then(party),
+        trace_id: from.trace_id.to_string(),
+        span_id: from.span_id.to_string(),
+        messages: 1,
+    }
+}
+
+/// Brings the nearest hops together.
+async fn flow(session: &Session, seed: Seed) -> Result<Flow, Error> {
+    let reader = session.clone();
+    let work = async move {
+        let (mut assembly, mut deriver) = (Assembly::new(seed, LIMITS), Deriver::default());
+        while let Some(wants) = assembly.wants() {
+            let spans = lookup(&reader, Table::Spans, wants.traces.iter().map(|t| t.0), &SPAN_COLUMNS).await?;
+            let mut found = Vec::new();
+            for batch in &spans {
+                found.extend(flow_spans(&mut deriver, batch).map_err(|e| Error::Internal(Box::new(e)))?);
+            }
+            assembly.give(found, keys(&reader, &wants).await?);
+        }
+        Ok(assembly.finish())
+    };
+    session.engine().task(session.limits(), work).await
+}
+
+async fn lookup(
+    session: &Session,
+    table: Table,
+    ids: impl Iterator<Item = RowId>,
+    columns: &[&'static str],
+) -> Result<Vec<RecordBatch>, Error> {
+    let ids: Vec<RowId> = ids.collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = session.engine().storage().lookup(session.snapshot(), table, session.tenant(), &ids, columns).await;
+    rows.map_err(|e| Error::Read(Box::new(e)))
+}
+
+/// The columns of `spans` from which keys are derived.
+static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let read = |key: &str| rules().any(|rule| rule.reads.contains(&key)) || PLACE_KEYS.contains(&key);
+    let promoted = promoted::PROMOTED.iter().filter(|p| read(p.key)).map(|p| p.column);
+    SpanRows::COLUMNS.into_iter().chain(promoted).chain(AttributeType::ALL.iter().map(|kind| kind.column())).collect()
+});
+
+/// Attributes that are read of each span beside those that rules read.
+const PLACE_KEYS: [&str; 4] = ["cloud.account.id", "cloud.region", "cloud.resource_id", "aws.lambda.invoked_arn"];
+
+const KEY_COLUMNS: [&str; 8] =
+    ["key_hash", "kind", "direction", "time", "duration", "trace_id", "span_id", "invocation_id"];
+
+async fn keys(session: &Session, wants: &Wants) -> Result<Vec<KeyRow>, Error> {
+    let wanted: HashSet<&(KeyHash, Direction)> = wants.keys.iter().collect();
+    let mut found = Vec::new();
+    for batch in lookup(session, Table::HopKeys, wants.keys.iter().map(|(hash, _)| hash.0), &KEY_COLUMNS).await? {
+        let (hashes, traces) = (Bytes::of(&batch, "key_hash")?, Bytes::of(&batch, "trace_id")?);
+        let (kinds, directions) = (Text::of(&batch, "kind")?, Text::of(&batch, "direction")?);
+        let (spans, invocations) = (Bytes::of(&batch, "span_id")?, Text::of(&batch, "invocation_id")?);
+        let (times, durations) = (time(&batch, "time")?, int64(&batch, "duration")?);
+        for row in 0..batch.num_rows() {
+            let hash = hashes.get(row).and_then(|bytes| bytes.try_into().ok()).map(KeyHash);
+            let side = hash.zip(Direction::from_name(directions.or_empty(row))).filter(|side| wanted.contains(side));
+            let (Some((hash, direction)), Some(kind)) = (side, Kind::from_prefix(kinds.or_empty(row))) else {
+                continue;
+            };
+            let start_ns = times.value(row);
+            found.push(KeyRow {
+                hash,
+                kind,
+                direction,
+                start_ns,
+                end_ns: start_ns.saturating_add(durations.value(row)),
+                trace_id: traces.get(row).and_then(TraceId::from_slice),
+                span_id: spans.get(row).and_then(SpanId::from_slice),
+                invocation_id: invocations.get(row).map(str::to_owned),
+            });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,126 @@
+//! Rows of `invocations` that follow from rows of `metrics`.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{ArrowPrimitiveType, Float64Type, TimestampNanosecondType, UInt64Type};
+
+use super::FactRows;
+use crate::columns::{ColumnsError, Parsed, Text};
+use crate::derive::DeriveError;
+use crate::invocation::{Fact, MetricView, is_of_functions};
+
+/// What follows from a batch of `metrics`: rows of `invocations`, if there are any. Points
+/// of all but a few metrics cost one look at their name.
+pub fn of_metrics(metrics: &RecordBatch) -> Result<Option<RecordBatch>, DeriveError> {
+    let names = Text::of(metrics, "name")?;
+    let taken: Vec<usize> = (0..metrics.num_rows()).filter(|row| is_of_functions(names.or_empty(*row))).collect();
+    if taken.is_empty() {
+        return Ok(None);
+    }
+    let text = |name: &'static str| Text::of(metrics, name);
+    let (tenants, services, functions) = (text("tenant")?, text("service")?, text("function")?);
+    let (units, temporalities, scopes) = (text("unit")?, text("temporality")?, text("scope_name")?);
+    let resources = text("resource")?;
+    let times = numbers::<TimestampNanosecondType>(metrics, "time")?;
+    let starts = numbers::<TimestampNanosecondType>(metrics, "start_time")?;
+    let (values, sums) = (numbers::<Float64Type>(metrics, "value")?, numbers::<Float64Type>(metrics, "sum")?);
+    let counts = numbers::<UInt64Type>(metrics, "count")?;
+    let mut parsed: HashMap<&str, Parsed> = HashMap::new();
+    let mut rows = FactRows::default();
+    for row in taken {
+        let resource = resources.or_empty(row);
+        let resource = parsed.entry(resource).or_insert_with(|| Parsed::resource(resource));
+        let fact = Fact::of_metric(&MetricView {
+            time_ns: times(row).unwrap_or_default(),
+            start_ns: starts(row).filter(|start| *start > 0),
+            name: names.or_empty(row),
+            unit: units.or_empty(row),
+            is_cumulative: temporalities.or_empty(row) == "cumulative",
+            value: values(row),
+            count: counts(row),
+            sum: sums(row),
+            scope: scopes.or_empty(row),
+            function: functions.get(row).filter(|f| !f.is_empty()),
+            resource: &*resource,
+        });
+        fact.iter().for_each(|fact| rows.push(tenants.or_empty(row), services.or_empty(row), fact));
+    }
+    rows.finish().map_err(DeriveError::Batch)
+}
+
+/// The numbers of a column, by row.
+fn numbers<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &'static str,
+) -> Result<impl Fn(usize) -> Option<T::Native> + 'a, ColumnsError> {
+    let column = batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<T>()).ok_or(ColumnsError(name))?;
+    Ok(move |row: usize| (row < column.len() && column.is_valid(row)).then(|| column.value(row)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampNanosecondArray, UInt64Array};
+
+    use super::*;
+    use crate::facts::facts;
+    use crate::invocation::Source;
+
+    const RESOURCE: &str = r#"{"attributes":{"faas.name":"orders","faas.instance":"2026/11/21/[7]ab"}}"#;
+
+    /// Name, value, count, sum.
+    type Point<'a> = (&'a str, Option<f64>, Option<u64>, Option<f64>);
+
+    /// A batch with what is read of the table.
+    fn points(rows: &[Point<'_>]) -> RecordBatch {
+        let words = |word: &str| -> ArrayRef { Arc::new(StringArray::from(vec![word; rows.len()])) };
+        let names: StringArray = rows.iter().map(|row| Some(row.0)).collect();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("tenant", words("default")),
+            ("service", words("orders")),
+            ("function", words("orders")),
+            ("name", Arc::new(names)),
+            ("unit", words("s")),
+            ("temporality", words("delta")),
+            ("scope_name", words("shop")),
+            ("resource", words(RESOURCE)),
+            ("time", Arc::new(TimestampNanosecondArray::from(vec![9_000; rows.len()]))),
+            ("start_time", Arc::new(TimestampNanosecondArray::from(vec![5_000; rows.len()]))),
+            ("value", Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.1)))),
+            ("count", Arc::new(UInt64Array::from_iter(rows.iter().map(|row| row.2)))),
+            ("sum", Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.3)))),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .unwrap()
+    }
+
+    #[test]
+    fn points_of_functions_become_facts() {
+        let batch = points(&[
+            ("http.server.duration", None, Some(1), Some(0.2)),
+            ("faas.coldstarts", Some(1.0), None, None),
+            ("faas.init_duration", None, Some(1), Some(0.25)),
+            ("faas.mem_usage", None, Some(1), Some(1e8)),
+            ("faas.mem_usage", None, Some(2), Some(2e8)),
+        ]);
+        let found = facts(&of_metrics(&batch).unwrap().unwrap()).unwrap();
+        let told: Vec<_> = found.iter().map(|f| (f.source, f.init_ns, f.memory_used, f.start_ns)).collect();
+        let expected = [
+            (Source::InitMetric, None, None, None),
+            (Source::InitMetric, Some(250_000_000), None, None),
+            (Source::Metric, None, Some(100_000_000), Some(5_000)),
+        ];
+        assert_eq!(told, expected);
+        assert!(found.iter().all(|f| f.instance.as_deref() == Some("2026/11/21/[7]ab")));
+        assert!(found.iter().all(|f| f.function.as_deref() == Some("orders")));
+    }
+
+    #[test]
+    fn other_metrics_are_no_rows() {
+        assert!(of_metrics(&points(&[("http.server.duration", None, Some(1), Some(0.2))])).unwrap().is_none());
+        assert!(of_metrics(&points(&[("faas.timeouts", Some(0.0), None, None)])).unwrap().is_none());
+    }
+}
