@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 import grpc
 import otlp_json
-from conftest import until
+from server import until
 
 RESOURCE = Resource({"service.name": "shop", "service.version": "1.2", "process.pid": 7, "tags": ["a", "b"]})
 T = 1_790_000_000_000_000_000

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-_spec = importlib.util.spec_from_file_location("hopline_server", pathlib.Path(__file__).parents[1] / "python/conftest.py")
+_spec = importlib.util.spec_from_file_location("hopline_server", pathlib.Path(__file__).parents[1] / "python/server.py")
 hopline = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(hopline)
 until = hopline.until
