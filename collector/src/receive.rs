@@ -42,6 +42,7 @@ pub use commit::TailItem;
 pub use config::{Config, ConfigError};
 
 use commit::{Committer, Health, Queue};
+use derive::Derivation;
 use door::{Door, Phase};
 use metrics::Metrics;
 use serve::Server;
@@ -94,8 +95,9 @@ pub struct Collector {
 /// Replays the log into `storage` without any receivers: for tools that read the data folder of
 /// a stopped server. Blocks.
 pub fn replay(storage: &Storage, records: Replay, registry: &Registry) -> Result<(), StartError> {
-    let metrics = Metrics::new(registry).map_err(StartError::Metrics)?;
-    replay::replay(storage, &metrics, records, true).map(|_| ()).map_err(StartError::Replay)
+    let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
+    storage.derive_with(Box::new(Derivation::new(Arc::clone(&metrics))));
+    replay::replay(storage, &metrics, records).map(|_| ()).map_err(StartError::Replay)
 }
 
 impl Collector {
@@ -128,6 +130,9 @@ impl Collector {
         let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
         let (grpc, grpc_addr) = listen(config.grpc_addr, "collector.grpc_addr").await?;
         let (http, http_addr) = listen(config.http_addr, "collector.http_addr").await?;
+        if config.stitch {
+            store.derive_with(Box::new(Derivation::new(Arc::clone(&metrics))));
+        }
         let queue = Arc::new(Queue::default());
         let health = Arc::new(Health::default());
         let (tail, _) = broadcast::channel(TAIL_BATCHES);
@@ -138,7 +143,6 @@ impl Collector {
             health: Arc::clone(&health),
             tail: tail.clone(),
             max_group_bytes: config.max_group_bytes,
-            stitch: config.stitch,
         };
         let committer = Mutex::new(Some(committer.start().map_err(StartError::Thread)?));
         let door = Arc::new(Door::new(config, store, queue, metrics));
@@ -156,9 +160,7 @@ impl Collector {
         E: Into<StoreError> + 'static,
     {
         let door = Arc::clone(&self.door);
-        let work = tokio::task::spawn_blocking(move || {
-            replay::replay(door.store.as_ref(), &door.metrics, records, door.config.stitch)
-        });
+        let work = tokio::task::spawn_blocking(move || replay::replay(door.store.as_ref(), &door.metrics, records));
         let replayed = work.await.map_err(|error| StartError::Replay(error.into()))?;
         replayed.map_err(StartError::Replay)?;
         // Not if it was told to stop meanwhile.

@@ -45,7 +45,10 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+                // At once: a write for each byte takes ten times as long.
+                let mut text = [0; 2 * $len];
+                write_hex(&self.0, &mut text);
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 
@@ -77,6 +80,14 @@ id!(
     SpanId,
     8
 );
+
+/// Fills `text` with two digits a byte.
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' - 10 + value };
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        pair.iter_mut().zip([byte >> 4, byte & 15]).for_each(|(to, value)| *to = digit(value));
+    }
+}
 
 /// Fills `bytes` from twice as many hexadecimal digits of either case.
 fn parse_hex(text: &str, bytes: &mut [u8]) -> Result<(), IdError> {

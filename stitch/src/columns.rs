@@ -6,15 +6,15 @@
 mod logs;
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray,
     MapArray, RecordBatch, StringArray, StructArray, TimestampNanosecondArray,
 };
-use arrow::datatypes::{Int32Type, TimestampNanosecondType};
-use hopline_model::{AttributeType, SpanId, TraceId, promoted};
+use arrow::datatypes::{Int32Type, SchemaRef, TimestampNanosecondType};
+use hopline_model::{AttributeType, Layout, SpanId, TraceId, promoted};
 use hopline_proto::value::{ValueRef, members};
 
 use crate::span::{Attributes, Link, Span, SpanKind, Value};
@@ -144,7 +144,7 @@ impl<'a> Map<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Parsed(Vec<(String, Owned)>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Owned {
     Text(String),
     Int(i64),
@@ -167,7 +167,21 @@ impl Parsed {
             })
         };
         let pairs = members(object).filter_map(Result::ok);
-        Parsed(pairs.filter_map(|(key, text)| Some((key.into_owned(), value(text)?))).collect())
+        let mut parsed = Parsed(pairs.filter_map(|(key, text)| Some((key.into_owned(), value(text)?))).collect());
+        parsed.name_aliases();
+        parsed
+    }
+
+    /// Gives what stands under an alias its canonical name, unless something else has that.
+    fn name_aliases(&mut self) {
+        for at in 0..self.0.len() {
+            let canonical = self.0.get(at).and_then(|(key, _)| canonical(key));
+            let Some(canonical) = canonical.filter(|canonical| self.find(canonical).is_none()) else { continue };
+            let named = |alias: &&str| self.0.iter().find(|(key, _)| key == alias).map(|(_, value)| value.clone());
+            if let Some(value) = aliases(canonical).iter().find_map(named) {
+                self.0.push((canonical.to_owned(), value));
+            }
+        }
     }
 
     /// Reads the text of a resource.
@@ -189,7 +203,7 @@ impl Parsed {
 
 impl Attributes for Parsed {
     fn get(&self, key: &str) -> Option<Value<'_>> {
-        self.find(key).or_else(|| aliases(key).iter().find_map(|alias| self.find(alias)))
+        self.find(key)
     }
 }
 
@@ -201,27 +215,115 @@ fn aliases(key: &str) -> &'static [&'static str] {
     ALIASES.get(key).copied().unwrap_or_default()
 }
 
+/// The canonical name of an alias.
+fn canonical(alias: &str) -> Option<&'static str> {
+    static NAMES: LazyLock<HashMap<&str, &str, ahash::RandomState>> = LazyLock::new(|| {
+        promoted::PROMOTED.iter().flat_map(|p| p.aliases.iter().map(|alias| (*alias, p.key))).collect()
+    });
+    NAMES.get(alias).copied()
+}
+
+/// Texts that are kept, and the longest: the same few come again and again.
+const TEXTS_MAX: usize = 4_096;
+const TEXT_BYTES_MAX: usize = 4_096;
+
+/// What was read of texts before.
+#[derive(Debug)]
+struct Read<T>(Mutex<HashMap<String, Arc<T>, ahash::RandomState>>);
+
+impl<T> Default for Read<T> {
+    fn default() -> Self {
+        Read(Mutex::default())
+    }
+}
+
+impl<T> Read<T> {
+    fn get(&self, text: &str, read: impl FnOnce(&str) -> T) -> Arc<T> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = known.get(text) {
+            return Arc::clone(value);
+        }
+        let value = Arc::new(read(text));
+        if text.len() <= TEXT_BYTES_MAX {
+            if known.len() >= TEXTS_MAX {
+                known.clear();
+            }
+            known.insert(text.to_owned(), Arc::clone(&value));
+        }
+        value
+    }
+}
+
+/// Of each promoted attribute, the number of its column.
+type Places = Arc<[Option<usize>]>;
+
+/// What batches have in common, so that it is found out once.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    resources: Read<Parsed>,
+    names: Read<Option<Names>>,
+    places: Mutex<Vec<(SchemaRef, Places)>>,
+}
+
+impl Known {
+    /// The attributes of a resource.
+    pub(crate) fn resource(&self, text: &str) -> Arc<Parsed> {
+        self.resources.get(text, Parsed::resource)
+    }
+
+    /// The columns of the promoted attributes, in the order of [`promoted::PROMOTED`].
+    fn promoted<'a>(&self, batch: &'a RecordBatch) -> Vec<Option<Column<'a>>> {
+        let places = self.places(batch.schema_ref());
+        places.iter().map(|place| Column::of(batch.columns().get((*place)?)?)).collect()
+    }
+
+    fn places(&self, schema: &SchemaRef) -> Places {
+        const SCHEMAS_MAX: usize = 8;
+        let mut known = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, places)) = known.iter().find(|(other, _)| Arc::ptr_eq(other, schema)) {
+            return Arc::clone(places);
+        }
+        let places: Places = promoted::PROMOTED.iter().map(|p| schema.index_of(p.column).ok()).collect();
+        if known.len() >= SCHEMAS_MAX {
+            known.clear();
+        }
+        known.push((Arc::clone(schema), Arc::clone(&places)));
+        places
+    }
+}
+
+/// The place of a key among the promoted ones.
+fn promoted_place(key: &str) -> Option<usize> {
+    static PLACES: LazyLock<HashMap<&str, usize, ahash::RandomState>> =
+        LazyLock::new(|| promoted::PROMOTED.iter().enumerate().map(|(place, p)| (p.key, place)).collect());
+    PLACES.get(key).copied()
+}
+
 /// What rows of every table of signals have: their own attributes and those of their resource.
 struct Attached<'a> {
-    promoted: HashMap<&'static str, Column<'a>, ahash::RandomState>,
+    promoted: Vec<Option<Column<'a>>>,
     maps: Vec<Map<'a>>,
     layouts: Text<'a>,
     resources: Text<'a>,
-    parsed: Vec<OnceCell<Parsed>>,
+    parsed: Vec<OnceCell<Arc<Parsed>>>,
     nothing: Parsed,
+    known: &'a Known,
+    /// The names of the attributes of each layout, canonical ones too: most that are asked for are not there.
+    names: Vec<OnceCell<Arc<Option<Names>>>>,
 }
 
+type Names = HashSet<String, ahash::RandomState>;
+
 impl<'a> Attached<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, ColumnsError> {
-        let promoted = promoted::PROMOTED
-            .iter()
-            .filter_map(|p| Some((p.key, Column::of(batch.column_by_name(p.column)?)?)))
-            .collect();
+    fn of(batch: &'a RecordBatch, known: &'a Known) -> Result<Self, ColumnsError> {
         let resources = Text::of(batch, "resource")?;
+        let layouts = Text::of(batch, "attribute_layout")?;
         Ok(Attached {
-            promoted,
+            promoted: known.promoted(batch),
             maps: AttributeType::ALL.into_iter().filter_map(|kind| Map::of(batch, kind)).collect(),
-            layouts: Text::of(batch, "attribute_layout")?,
+            names: (0..layouts.words()).map(|_| OnceCell::new()).collect(),
+            layouts,
+            known,
             parsed: (0..resources.words()).map(|_| OnceCell::new()).collect(),
             resources,
             nothing: Parsed::default(),
@@ -230,9 +332,25 @@ impl<'a> Attached<'a> {
 
     fn resource(&self, row: usize) -> &Parsed {
         let Some(key) = self.resources.key(row) else { return &self.nothing };
-        let parse = || Parsed::resource(self.resources.word(key).unwrap_or_default());
+        let parse = || self.known.resource(self.resources.word(key).unwrap_or_default());
         self.parsed.get(key).map_or(&self.nothing, |cell| cell.get_or_init(parse))
     }
+
+    /// Whether a row may have an attribute, by its layout.
+    fn may_have(&self, row: usize, key: &str) -> bool {
+        let Some(number) = self.layouts.key(row) else { return true };
+        let read = || self.known.names.get(self.layouts.word(number).unwrap_or_default(), names_of);
+        let names = self.names.get(number).and_then(|cell| cell.get_or_init(read).as_ref().as_ref());
+        names.is_none_or(|names| names.contains(key))
+    }
+}
+
+/// The names of the attributes of a layout, and what those are aliases of; nothing if it is none.
+fn names_of(layout: &str) -> Option<Names> {
+    let layout = Layout::parse(layout)?;
+    let canonical: Vec<&str> = layout.0.iter().filter_map(|entry| canonical(&entry.key)).collect();
+    let names = canonical.into_iter().map(str::to_owned).collect::<Names>();
+    Some(layout.0.into_iter().map(|entry| entry.key).chain(names).collect())
 }
 
 /// The attributes of one row.
@@ -243,22 +361,14 @@ struct RowAttributes<'r, 'a> {
 
 impl Attributes for RowAttributes<'_, '_> {
     fn get(&self, key: &str) -> Option<Value<'_>> {
-        let promoted = self.attached.promoted.get(key).and_then(|column| column.get(self.row, false));
+        if !self.attached.may_have(self.row, key) {
+            return None;
+        }
+        let column = promoted_place(key).and_then(|place| self.attached.promoted.get(place)?.as_ref());
+        let promoted = column.and_then(|column| column.get(self.row, false));
         // A value of another type than the promoted one stands in the map of its type.
         let in_maps = |key: &str| self.attached.maps.iter().find_map(|map| map.get(self.row, key));
         promoted.or_else(|| in_maps(key)).or_else(|| aliases(key).iter().find_map(|alias| in_maps(alias)))
-    }
-}
-
-/// The attributes of a row's resource, read when they are first asked for.
-struct ResourceAttributes<'r, 'a> {
-    attached: &'r Attached<'a>,
-    row: usize,
-}
-
-impl Attributes for ResourceAttributes<'_, '_> {
-    fn get(&self, key: &str) -> Option<Value<'_>> {
-        self.attached.resource(self.row).get(key)
     }
 }
 
@@ -351,7 +461,7 @@ impl<'a> SpanRows<'a> {
     ];
 
     /// Looks at the columns of `batch`.
-    pub fn of(batch: &'a RecordBatch) -> Result<Self, ColumnsError> {
+    pub(crate) fn of(batch: &'a RecordBatch, known: &'a Known) -> Result<Self, ColumnsError> {
         let ids = |name: &'static str| {
             let column = batch.column_by_name(name).and_then(|c| c.as_fixed_size_binary_opt());
             column.ok_or(ColumnsError(name))
@@ -372,7 +482,7 @@ impl<'a> SpanRows<'a> {
             durations: durations.ok_or(ColumnsError("duration"))?,
             links: Links::of(batch),
             events: Events::of(batch),
-            attached: Attached::of(batch)?,
+            attached: Attached::of(batch, known)?,
         })
     }
 
@@ -421,7 +531,7 @@ impl<'a> SpanRows<'a> {
     /// Shows the span of a row to `look`.
     pub fn with<T>(&self, row: usize, look: impl FnOnce(&Span<'_>) -> T) -> T {
         let attributes = RowAttributes { attached: &self.attached, row };
-        let resource = ResourceAttributes { attached: &self.attached, row };
+        let resource = self.attached.resource(row);
         let range = self.links.as_ref().map_or(0..0, |links| range(links.list, row));
         let texts: Vec<Parsed> = match &self.links {
             Some(links) => range.clone().map(|at| Parsed::attributes(links.attributes.value(at))).collect(),
@@ -451,7 +561,7 @@ impl<'a> SpanRows<'a> {
             service: self.services.or_empty(row),
             function: self.functions.get(row).filter(|f| !f.is_empty()),
             attributes: &attributes,
-            resource: &resource,
+            resource,
             links: &links,
         })
     }

@@ -6,22 +6,21 @@
 
 use std::sync::{Arc, LazyLock};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Int64Builder, RecordBatch, StringBuilder, StringDictionaryBuilder,
-    TimestampNanosecondBuilder,
+    ArrayRef, FixedSizeBinaryBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
 };
-use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use hopline_model::{Layout, SpanId, Table, TraceId, promoted, schema};
 
-use crate::columns::{ColumnsError, LogRows, SpanRows, Text, place};
-use crate::facts::{FactRows, append_id};
+use crate::columns::{ColumnsError, Known, LogRows, SpanRows, Text, place};
+use crate::facts::{FactRows, append_id, metrics};
 use crate::flow::FlowSpan;
 use crate::hops::{HopKey, HopKeys, Rule, rules};
 use crate::invocation::{Exception, Fact};
 use crate::key::{Direction, Key, KeyHash, Kind, hash_parts};
 use crate::span::{Attributes, Span, SpanKind};
+use crate::words::Words;
 
 /// Layouts that are remembered.
 const LAYOUTS_MAX: usize = 10_000;
@@ -41,20 +40,53 @@ pub enum DeriveError {
 }
 
 /// Derives rows, and remembers what it found out about layouts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Deriver {
     masks: AHashMap<String, Mask>,
     dropped: u64,
     refused: u64,
+    keys: HopKeyRows,
+    facts: FactRows,
+    known: Known,
+    /// Which ids of X-Ray were told of which invocations of which tenants since the last batch.
+    xray: AHashSet<(String, XrayPlace)>,
 }
 
+/// An invocation, and its root and segment in X-Ray.
+type XrayPlace = (KeyHash, TraceId, Option<SpanId>);
+
 impl Deriver {
-    /// What follows from a batch of `spans`.
-    pub fn of_spans(&mut self, spans: &RecordBatch) -> Result<Derived, DeriveError> {
-        let rows = SpanRows::of(spans)?;
+    /// What follows from a batch of a table.
+    pub fn of(&mut self, table: Table, rows: &RecordBatch) -> Result<Derived, DeriveError> {
+        self.add(table, rows)?;
+        self.take()
+    }
+
+    /// Adds what follows from a batch of a table: of `spans`, `logs` and `metrics`.
+    pub fn add(&mut self, table: Table, rows: &RecordBatch) -> Result<(), DeriveError> {
+        let known = std::mem::take(&mut self.known);
+        let added = match table {
+            Table::Spans => self.add_spans(rows, &known),
+            Table::Logs => self.add_logs(rows, &known),
+            Table::Metrics => metrics::add(rows, &known, &mut self.facts),
+            _ => Ok(()),
+        };
+        self.known = known;
+        Ok(added?)
+    }
+
+    /// What was added since this was asked last.
+    pub fn take(&mut self) -> Result<Derived, DeriveError> {
+        self.xray.clear();
+        let hop_keys = self.keys.finish().map_err(DeriveError::Batch)?;
+        Ok(Derived { hop_keys, invocations: self.facts.finish().map_err(DeriveError::Batch)? })
+    }
+
+    fn add_spans(&mut self, spans: &RecordBatch, known: &Known) -> Result<(), ColumnsError> {
+        let rows = SpanRows::of(spans, known)?;
         let tenants = Text::of(spans, "tenant")?;
         let masks: Vec<Mask> = (0..rows.layouts()).map(|number| self.mask(rows.layout(number))).collect();
-        let (mut keys, mut facts) = (HopKeyRows::default(), FactRows::default());
+        let (keys, facts) = (&mut self.keys, &mut self.facts);
         for row in 0..rows.len() {
             let mask = rows.layout_of(row).and_then(|number| masks.get(number)).copied().unwrap_or_default();
             let mask = if rows.has_links(row) { mask | *ON_LINKS } else { mask };
@@ -67,29 +99,36 @@ impl Deriver {
                 let found = keys_by(mask, span);
                 self.dropped += found.dropped as u64;
                 self.refused += found.refused as u64;
-                found.keys.iter().for_each(|key| keys.push(tenant, &Side::of_span(span), key, key.key.hash()));
+                if !found.keys.is_empty() {
+                    let side = Side::of_span(span);
+                    found.keys.iter().for_each(|key| keys.push(tenant, &side, key, key.key.hash()));
+                }
                 let fact = if of_function { fact_of(&rows, row, span) } else { None };
                 fact.iter().for_each(|fact| facts.push(tenant, span.service, fact));
             });
         }
-        Derived::of(keys, facts)
+        Ok(())
     }
 
-    /// What follows from a batch of `logs`.
-    pub fn of_logs(&mut self, logs: &RecordBatch) -> Result<Derived, DeriveError> {
-        let rows = LogRows::of(logs)?;
+    fn add_logs(&mut self, logs: &RecordBatch, known: &Known) -> Result<(), ColumnsError> {
+        let rows = LogRows::of(logs, known)?;
         let tenants = Text::of(logs, "tenant")?;
-        let (mut keys, mut facts) = (HopKeyRows::default(), FactRows::default());
+        let (keys, facts, xray) = (&mut self.keys, &mut self.facts, &mut self.xray);
         for row in 0..rows.len() {
             rows.with(row, |log| {
                 let Some(fact) = Fact::of_log(log) else { return };
                 let tenant = tenants.or_empty(row);
                 let side = Side::of_fact(log.service, &fact);
-                xray_rows(&fact, &side, |side, key, hash| keys.push(tenant, side, key, hash));
+                xray_rows(
+                    &fact,
+                    &side,
+                    |side, key, hash| keys.push(tenant, side, key, hash),
+                    |place| xray.insert((tenant.to_owned(), place)),
+                );
                 facts.push(tenant, log.service, &fact);
             });
         }
-        Derived::of(keys, facts)
+        Ok(())
     }
 
     /// Keys that were left out since the last time this was asked: a span had more than
@@ -126,13 +165,6 @@ pub struct Derived {
     pub invocations: Option<RecordBatch>,
 }
 
-impl Derived {
-    fn of(keys: HopKeyRows, facts: FactRows) -> Result<Derived, DeriveError> {
-        let hop_keys = keys.finish().map_err(DeriveError::Batch)?;
-        Ok(Derived { hop_keys, invocations: facts.finish().map_err(DeriveError::Batch)? })
-    }
-}
-
 /// What the span of a row says of an invocation, with its error.
 fn fact_of(rows: &SpanRows<'_>, row: usize, span: &Span<'_>) -> Option<Fact> {
     let fact = Fact::of_span(span)?;
@@ -145,9 +177,19 @@ fn fact_of(rows: &SpanRows<'_>, row: usize, span: &Span<'_>) -> Option<Fact> {
     Some(fact.with_exception(&Exception { kind, message, stack }))
 }
 
-/// The rows by which the X-Ray ids in a platform's record lead to the invocation that it is about, and from it to them.
-fn xray_rows(fact: &Fact, side: &Side<'_>, mut row: impl FnMut(&Side<'_>, &HopKey, KeyHash)) {
+/// The rows by which the X-Ray ids in a platform's record lead to the invocation that it is about, and from it to them. The
+/// records of its start and of its end say the same: `is_new` tells what was not said yet.
+fn xray_rows(
+    fact: &Fact,
+    side: &Side<'_>,
+    mut row: impl FnMut(&Side<'_>, &HopKey, KeyHash),
+    is_new: impl FnOnce(XrayPlace) -> bool,
+) {
     let (Some(root), Some(invocation)) = (fact.xray_root, &fact.invocation_id) else { return };
+    let of_invocation = hash_parts(Kind::Lambda, invocation);
+    if !is_new((of_invocation, root, fact.xray_segment)) {
+        return;
+    }
     let key = |id, direction| HopKey {
         key: Key::new(Kind::Xray, id),
         direction,
@@ -161,8 +203,8 @@ fn xray_rows(fact: &Fact, side: &Side<'_>, mut row: impl FnMut(&Side<'_>, &HopKe
     }
     // Looked for by the invocation: which root and segment it had.
     if let Some(segment) = fact.xray_segment {
-        let of_invocation = Side { ids: Some((root, segment)), ..*side };
-        row(&of_invocation, &key(root.to_string(), Direction::In), hash_parts(Kind::Lambda, invocation));
+        let side = Side { ids: Some((root, segment)), ..*side };
+        row(&side, &key(root.to_string(), Direction::In), of_invocation);
     }
 }
 
@@ -209,7 +251,8 @@ fn keys_by(mask: Mask, span: &Span<'_>) -> HopKeys {
 
 /// The spans of a batch with their keys, for a flow.
 pub fn flow_spans(deriver: &mut Deriver, batch: &RecordBatch) -> Result<Vec<FlowSpan>, ColumnsError> {
-    let rows = SpanRows::of(batch)?;
+    let known = Known::default();
+    let rows = SpanRows::of(batch, &known)?;
     let mut spans = Vec::with_capacity(rows.len());
     for row in 0..rows.len() {
         let mask = rows.layout_of(row).map(|number| deriver.mask(rows.layout(number))).unwrap_or_default();
@@ -244,8 +287,6 @@ fn flow_span(span: &Span<'_>, keys: Vec<HopKey>) -> FlowSpan {
 fn invocation_id<'s>(span: &Span<'s>) -> Option<&'s str> {
     if span.kind.is_out() { None } else { span.attributes.text("faas.invocation_id") }
 }
-
-type Words = StringDictionaryBuilder<Int32Type>;
 
 /// Rows of `hop_keys` that are being made.
 struct HopKeyRows {
@@ -348,14 +389,13 @@ impl HopKeyRows {
         self.invocation_id.append_option(side.invocation_id);
     }
 
-    fn finish(mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        if self.rows == 0 {
+    /// The rows so far; none are left.
+    fn finish(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        if std::mem::take(&mut self.rows) == 0 {
             return Ok(None);
         }
-        let [tenant, kind, direction, hop, rule, service, span_kind, status] =
-            self.words.each_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
-        let [destination, function, account, region] =
-            self.optional.each_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
+        let [tenant, kind, direction, hop, rule, service, span_kind, status] = finished(&mut self.words)?;
+        let [destination, function, account, region] = finished(&mut self.optional)?;
         let columns: Vec<ArrayRef> = vec![
             tenant,
             Arc::new(self.time.finish()),
@@ -378,6 +418,11 @@ impl HopKeyRows {
         ];
         RecordBatch::try_new(schema::of(Table::HopKeys), columns).map(Some)
     }
+}
+
+fn finished<const N: usize>(columns: &mut [Words; N]) -> Result<[ArrayRef; N], ArrowError> {
+    let columns: Vec<ArrayRef> = columns.iter_mut().map(Words::finish).collect::<Result<_, _>>()?;
+    columns.try_into().map_err(|_| ArrowError::ComputeError("as many columns as there are builders".to_owned()))
 }
 
 #[cfg(test)]

@@ -1,21 +1,20 @@
 //! Rows of the table `invocations`: [`Fact`]s as columns, there and back.
 
-mod metrics;
+pub(crate) mod metrics;
 
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, RecordBatch, StringBuilder,
-    StringDictionaryBuilder, TimestampNanosecondBuilder,
+    TimestampNanosecondBuilder,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
+use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use hopline_model::{SpanId, Table, TraceId, schema};
 
 use crate::columns::{ColumnsError, Text};
 use crate::invocation::{Architecture, Fact, InitPhase, InitType, Oom, Provider, Source, Status, Trigger};
-
-pub use metrics::of_metrics;
+use crate::words::Words as Dict;
 
 /// A column of `T`s: its name, how a fact gives its value, how it takes it back.
 struct Column<G, S> {
@@ -101,8 +100,6 @@ const SPAN_IDS: [Ids<8>; 3] = [
     },
 ];
 
-type Dict = StringDictionaryBuilder<Int32Type>;
-
 /// Rows of `invocations` that are being made.
 pub(crate) struct FactRows {
     rows: usize,
@@ -129,10 +126,10 @@ impl Default for FactRows {
         FactRows {
             rows: 0,
             time: times(),
-            tenant: Dict::new(),
-            service: Dict::new(),
-            function: Dict::new(),
-            source: Dict::new(),
+            tenant: Dict::default(),
+            service: Dict::default(),
+            function: Dict::default(),
+            source: Dict::default(),
             words: Default::default(),
             texts: Default::default(),
             ints: Default::default(),
@@ -161,19 +158,21 @@ impl FactRows {
         self.span_ids.iter_mut().zip(&SPAN_IDS).for_each(|(to, column)| append_id(to, (column.get)(fact)));
     }
 
-    /// The batch, if there are rows.
-    pub(crate) fn finish(mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        if self.rows == 0 {
+    /// The batch, if there are rows; none are left.
+    pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        if std::mem::take(&mut self.rows) == 0 {
             return Ok(None);
         }
         let mut named: Vec<(&str, ArrayRef)> = vec![
             ("time", Arc::new(self.time.finish())),
-            ("tenant", Arc::new(self.tenant.finish())),
-            ("service", Arc::new(self.service.finish())),
-            ("function", Arc::new(self.function.finish())),
-            ("source", Arc::new(self.source.finish())),
+            ("tenant", self.tenant.finish()?),
+            ("service", self.service.finish()?),
+            ("function", self.function.finish()?),
+            ("source", self.source.finish()?),
         ];
-        named.extend(WORDS.iter().zip(&mut self.words).map(|(c, b)| (c.name, Arc::new(b.finish()) as ArrayRef)));
+        for (column, words) in WORDS.iter().zip(&mut self.words) {
+            named.push((column.name, words.finish()?));
+        }
         named.extend(TEXTS.iter().zip(&mut self.texts).map(|(c, b)| (c.name, Arc::new(b.finish()) as ArrayRef)));
         named.extend(INTS.iter().zip(&mut self.ints).map(|(c, b)| (c.name, Arc::new(b.finish()) as ArrayRef)));
         named.extend(TIMES.iter().zip(&mut self.times).map(|(c, b)| (c.name, Arc::new(b.finish()) as ArrayRef)));

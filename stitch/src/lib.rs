@@ -27,3 +27,4 @@ pub mod map;
 mod ranges;
 pub mod rollups;
 pub mod span;
+mod words;

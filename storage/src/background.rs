@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::Error;
 use crate::storage::Inner;
 
+const DERIVE_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
@@ -33,7 +34,8 @@ struct Signal {
 #[derive(Default)]
 struct SignalState {
     stopped: bool,
-    flush: bool,
+    /// By work, whether there is some.
+    woken: [bool; Task::COUNT],
 }
 
 impl Background {
@@ -42,15 +44,24 @@ impl Background {
         if !threads.is_empty() || self.is_stopped() {
             return;
         }
+        let derive: Work = |inner| {
+            inner.derive_many();
+            Ok(())
+        };
         let flush: Work = |inner| inner.flush_due();
         let compact: Work = |inner| inner.compact_in_background();
         let expire: Work = |inner| inner.expire().map(drop);
-        for (name, every, work) in
-            [("flush", FLUSH_EVERY, flush), ("compact", COMPACT_EVERY, compact), ("expire", EXPIRE_EVERY, expire)]
-        {
+        let tasks = [
+            (Task::Derive, DERIVE_EVERY, derive),
+            (Task::Flush, FLUSH_EVERY, flush),
+            (Task::Compact, COMPACT_EVERY, compact),
+            (Task::Expire, EXPIRE_EVERY, expire),
+        ];
+        for (task, every, work) in tasks {
+            let name = task.name();
             let (signal, weak) = (self.signal.clone(), Arc::downgrade(inner));
             let named = std::thread::Builder::new().name(format!("hopline-{name}"));
-            match named.spawn(move || run(name, every, work, &signal, &weak)) {
+            match named.spawn(move || run(task, every, work, &signal, &weak)) {
                 Ok(thread) => threads.push(thread),
                 Err(e) => tracing::error!(error = &e as &dyn std::error::Error, name, "no thread for background work"),
             }
@@ -59,8 +70,20 @@ impl Background {
 
     /// There is something to flush.
     pub(crate) fn wake_flusher(&self) {
-        self.signal.state.lock().flush = true;
-        self.signal.changed.notify_all();
+        self.wake(Task::Flush);
+    }
+
+    /// There is much of which nobody looked at what follows from it.
+    pub(crate) fn wake_deriver(&self) {
+        self.wake(Task::Derive);
+    }
+
+    fn wake(&self, task: Task) {
+        let mut state = self.signal.state.lock();
+        if let Some(woken) = state.woken.get_mut(task as usize).filter(|woken| !**woken) {
+            *woken = true;
+            self.signal.changed.notify_all();
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -90,14 +113,36 @@ impl Drop for Background {
     }
 }
 
+/// What a thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Derive,
+    Flush,
+    Compact,
+    Expire,
+}
+
+impl Task {
+    const COUNT: usize = 4;
+
+    fn name(self) -> &'static str {
+        match self {
+            Task::Derive => "derive",
+            Task::Flush => "flush",
+            Task::Compact => "compact",
+            Task::Expire => "expire",
+        }
+    }
+}
+
 type Work = fn(&Inner) -> Result<(), Error>;
 
-fn run(name: &'static str, every: Duration, work: Work, signal: &Signal, inner: &Weak<Inner>) {
-    let is_flusher = name == "flush";
+fn run(task: Task, every: Duration, work: Work, signal: &Signal, inner: &Weak<Inner>) {
     loop {
         let until = Instant::now() + every;
         let mut state = signal.state.lock();
-        while !(state.stopped || is_flusher && state.flush) {
+        let is_woken = |state: &SignalState| state.woken.get(task as usize).copied().unwrap_or_default();
+        while !(state.stopped || is_woken(&state)) {
             if signal.changed.wait_until(&mut state, until).timed_out() {
                 break;
             }
@@ -105,15 +150,17 @@ fn run(name: &'static str, every: Duration, work: Work, signal: &Signal, inner: 
         if state.stopped {
             return;
         }
-        if is_flusher {
-            state.flush = false;
-        }
+        state.woken.get_mut(task as usize).into_iter().for_each(|woken| *woken = false);
         drop(state);
         let Some(inner) = inner.upgrade() else { return };
         if let Err(e) = work(&inner)
             && !matches!(e, Error::Closed)
         {
-            tracing::error!(error = &e as &dyn std::error::Error, work = name, "background work will be tried again");
+            tracing::error!(
+                error = &e as &dyn std::error::Error,
+                work = task.name(),
+                "background work will be tried again"
+            );
             drop(inner);
             // A wake-up must not make a full disk a busy loop.
             signal.pause(FLUSH_EVERY);

@@ -32,7 +32,7 @@ impl Inner {
         self.writable()?;
         let _one_at_a_time = self.flushing.lock();
         self.settle()?;
-        self.state.lock().hot.freeze();
+        self.freeze(|_| true);
         while self.flush_one()? {}
         self.free_log(false);
         Ok(())
@@ -44,13 +44,22 @@ impl Inner {
         self.settle()?;
         let now = self.clock.now_ns();
         let mut flushed = false;
-        while self.state.lock().hot.tick(now, &self.config) {
+        while self.tick(now) {
             flushed |= self.flush_one()?;
         }
         if flushed {
             self.free_log(false);
         }
         Ok(())
+    }
+
+    /// Freezes what is large or old enough. Gives whether there is something to flush.
+    fn tick(&self, now: i64) -> bool {
+        let (is_due, is_frozen) = {
+            let hot = &mut self.state.lock().hot;
+            (hot.is_due(now, &self.config), !hot.frozen.is_empty())
+        };
+        if is_due { self.freeze(|hot| hot.is_due(now, &self.config)) } else { is_frozen }
     }
 
     /// Writes the oldest frozen generation, if there is one.

@@ -35,6 +35,8 @@ pub(crate) struct Generation {
     pub(crate) rows: usize,
     /// When the first rows came. The clock may have gone back since.
     pub(crate) since: Option<i64>,
+    /// Of how many rows was looked at what follows from them.
+    pub(crate) derived: [usize; Table::COUNT],
 }
 
 impl Generation {
@@ -70,19 +72,18 @@ impl Hot {
         Self { frozen: VecDeque::new(), active, bytes: 0 }
     }
 
-    /// Takes rows. Gives whether there is something to flush.
-    pub(crate) fn push(
-        &mut self,
-        batches: Vec<(Table, Arc<RecordBatch>)>,
-        upto: Position,
-        now: i64,
-        config: &Config,
-    ) -> bool {
-        let active = &mut self.active;
-        if upto > active.upto {
-            active.upto = upto;
-            active.since.get_or_insert(now);
+    /// Takes the rows of the records up to `upto`.
+    pub(crate) fn push(&mut self, batches: Vec<(Table, Arc<RecordBatch>)>, upto: Position, now: i64) {
+        if upto > self.active.upto {
+            self.active.upto = upto;
+            self.active.since.get_or_insert(now);
         }
+        self.add(batches, now);
+    }
+
+    /// Takes rows that follow from others.
+    pub(crate) fn add(&mut self, batches: Vec<(Table, Arc<RecordBatch>)>, now: i64) {
+        let active = &mut self.active;
         for (table, batch) in batches {
             let bytes = batch.get_array_memory_size();
             active.since.get_or_insert(now);
@@ -93,22 +94,20 @@ impl Hot {
                 to.push(batch);
             }
         }
-        if self.active.is_full(config) {
-            self.freeze();
-        }
-        !self.frozen.is_empty()
     }
 
-    /// Freezes what is old enough. Gives whether there is something to flush.
-    pub(crate) fn tick(&mut self, now: i64, config: &Config) -> bool {
+    /// Whether the active generation has as many rows as should become files.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        self.active.is_full(config)
+    }
+
+    /// Whether the active generation is large or old enough.
+    pub(crate) fn is_due(&mut self, now: i64, config: &Config) -> bool {
         if let Some(since) = &mut self.active.since {
             // The clock went back: rows are at least not older than that.
             *since = (*since).min(now);
         }
-        if self.active.is_due(config, now) {
-            self.freeze();
-        }
-        !self.frozen.is_empty()
+        self.active.is_due(config, now)
     }
 
     /// Ends the active generation, if anything came since it began.

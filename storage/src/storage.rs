@@ -21,6 +21,7 @@ use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::config::{Config, seconds};
 use crate::data_file::DataFile;
+use crate::derive::Derive;
 use crate::error::Error;
 use crate::files::{Files, OsFiles};
 use crate::folder;
@@ -104,7 +105,7 @@ pub(crate) struct State {
     pub(crate) files: [Arc<Vec<Arc<DataFile>>>; Table::COUNT],
 }
 
-// Locks are taken in this order: flushing or maintaining, census, table_log, state, doomed; log and damaged alone.
+// Locks are taken in this order: flushing or maintaining, census, table_log, derive, state, doomed; log and damaged alone.
 pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) log_dir: PathBuf,
@@ -119,7 +120,8 @@ pub(crate) struct Inner {
     sequence: AtomicU64,
     pub(crate) log: Mutex<Option<Log>>,
     pub(crate) recent: Recent,
-    changes: Changes,
+    pub(crate) changes: Changes,
+    pub(crate) derive: Mutex<Option<Box<dyn Derive>>>,
     pub(crate) state: Mutex<State>,
     pub(crate) table_log: Mutex<TableLog>,
     pub(crate) flushing: Mutex<()>,
@@ -209,6 +211,7 @@ impl Storage {
             log: Mutex::new(log),
             recent,
             changes: Changes::default(),
+            derive: Mutex::default(),
             state: Mutex::new(state),
             table_log: Mutex::new(loaded.log),
             flushing: Mutex::default(),
@@ -255,21 +258,39 @@ impl Storage {
         let batches = batches.into_iter().filter(|(_, b)| b.num_rows() > 0);
         let batches: Vec<_> = batches.map(|(table, batch)| (table, Arc::new(slim(batch)))).collect();
         let inner = &self.inner;
-        let flush = {
+        let is_full = {
             let mut state = inner.state.lock();
-            let flush = state.hot.push(batches, upto, inner.clock.now_ns(), &inner.config);
+            state.hot.push(batches, upto, inner.clock.now_ns());
             inner.show_hot(&state);
-            flush
+            state.hot.is_full(&inner.config)
         };
-        if flush {
+        if is_full {
+            inner.freeze(|hot| hot.is_full(&inner.config));
+        }
+        if !inner.state.lock().hot.frozen.is_empty() {
             inner.background.wake_flusher();
         }
         Table::ALL.iter().for_each(|table| inner.merge_small(*table));
     }
 
+    /// Sets what says what follows from rows that are published from now on.
+    pub fn derive_with(&self, derive: Box<dyn Derive>) {
+        *self.inner.derive.lock() = Some(derive);
+    }
+
+    /// Lets a thread look at what follows from the rows that were published, if they are many. Else that is done when
+    /// it is needed.
+    pub fn derive_many(&self) {
+        match self.inner.is_much_pending() {
+            (_, true) => self.inner.derive_many(),
+            (true, false) => self.inner.background.wake_deriver(),
+            (false, false) => {}
+        }
+    }
+
     /// All rows at this instant. While it lives, its files stay.
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.inner.state.lock();
+        let state = self.inner.derived_state();
         Snapshot {
             hot: Table::ALL.map(|table| state.hot.batches(table).cloned().collect()),
             files: state.files.clone(),
@@ -284,6 +305,7 @@ impl Storage {
 
     /// Which hours of which functions no roll-up counts yet.
     pub fn changes(&self) -> &Changes {
+        drop(self.inner.derived_state());
         &self.inner.changes
     }
 
@@ -418,6 +440,15 @@ impl Inner {
         self.sequence.fetch_add(1, Ordering::SeqCst)
     }
 
+    /// Ends the active generation if `is_due`: what follows from its rows is in it. Gives whether there is something to flush.
+    pub(crate) fn freeze(&self, is_due: impl FnOnce(&mut Hot) -> bool) -> bool {
+        let mut state = self.derived_state();
+        if is_due(&mut state.hot) {
+            state.hot.freeze();
+        }
+        !state.hot.frozen.is_empty()
+    }
+
     /// Merges small batches at the end of a table, outside of the lock.
     fn merge_small(&self, table: Table) {
         loop {
@@ -493,7 +524,7 @@ pub(crate) fn sequence_of(path: &object_store::path::Path, writer: &str) -> Opti
 }
 
 /// Gives back the room that builders kept for more rows, where it is much.
-fn slim(batch: RecordBatch) -> RecordBatch {
+pub(crate) fn slim(batch: RecordBatch) -> RecordBatch {
     let rows = batch.num_rows();
     if rows >= SMALL_BATCH_ROWS || batch.get_array_memory_size() <= rows * ROW_BYTES + (64 << 10) {
         return batch;

@@ -42,11 +42,7 @@ fn finish(decoder: &mut Decoder, table: Table) -> Option<RecordBatch> {
 fn derives(batches: &[(Table, RecordBatch)]) {
     let mut deriver = hopline_stitch::derive::Deriver::default();
     for (table, batch) in batches {
-        let derived = match table {
-            Table::Spans => deriver.of_spans(batch).unwrap(),
-            Table::Logs => deriver.of_logs(batch).unwrap(),
-            _ => continue,
-        };
+        let derived = deriver.of(*table, batch).unwrap();
         derived.hop_keys.iter().for_each(|rows| assert_eq!(rows.schema(), schema::of(Table::HopKeys)));
         derived.invocations.iter().for_each(|rows| assert_eq!(rows.schema(), schema::of(Table::Invocations)));
     }

@@ -28,7 +28,6 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot};
 
 use super::admit::Permit;
-use super::derive::Derivation;
 use super::error::ExportError;
 use super::metrics::{self, Metrics};
 use super::store::{Store, StoreError};
@@ -92,8 +91,6 @@ pub(crate) struct Committer {
     pub(crate) health: Arc<Health>,
     pub(crate) tail: broadcast::Sender<TailItem>,
     pub(crate) max_group_bytes: usize,
-    /// Whether hop keys and facts of invocations are derived.
-    pub(crate) stitch: bool,
 }
 
 /// One request of a group, with all that wait for it.
@@ -111,8 +108,7 @@ impl Committer {
     /// Starts the thread. It ends when the queue is closed and empty.
     pub(crate) fn start(self) -> std::io::Result<JoinHandle<()>> {
         let syncer = Syncer::start(Arc::clone(&self.store))?;
-        let (decoder, derivation) = (GroupDecoder::default(), Derivation::default());
-        let work = Work { parts: self, syncer, decoder, derivation, last_error_log: None };
+        let work = Work { parts: self, syncer, decoder: GroupDecoder::default(), last_error_log: None };
         std::thread::Builder::new().name("hopline-commit".to_owned()).spawn(move || work.run())
     }
 }
@@ -121,7 +117,6 @@ struct Work {
     parts: Committer,
     syncer: Syncer,
     decoder: GroupDecoder,
-    derivation: Derivation,
     last_error_log: Option<Instant>,
 }
 
@@ -149,10 +144,7 @@ impl Work {
         };
         let plain_bytes: usize = members.iter().map(|member| member.plain.len()).sum();
         let sync_aside = plain_bytes > SYNC_INLINE_BYTES && self.syncer.begin();
-        let mut batches = self.decoder.decode(&records, &mut members);
-        if self.parts.stitch {
-            self.derivation.add(&mut batches, &*self.parts.store, position, &self.parts.metrics);
-        }
+        let batches = self.decoder.decode(&records, &mut members);
         let synced = if sync_aside { self.syncer.wait() } else { self.parts.store.sync() };
         if let Err(error) = synced {
             return self.fail("sync", &error, members);
@@ -170,6 +162,8 @@ impl Work {
             self.answer(member.ack, answer.clone());
             member.twins.into_iter().for_each(|twin| self.answer(twin, answer.clone()));
         }
+        // Nobody waits for what follows from the rows, or else did it meanwhile.
+        self.parts.store.derive_many();
     }
 
     /// Answers what was stored already, and joins equal requests into one member.

@@ -14,65 +14,99 @@ use arrow::record_batch::RecordBatch;
 use hopline_model::Table;
 use hopline_stitch::derive::{DeriveError, Deriver};
 use hopline_stitch::rollups::{HOUR, batch, changed};
-use hopline_storage::Position;
 use hopline_storage::changes::Unit;
+use hopline_storage::{Changes, Derive, Position};
 
 use super::commit::Batches;
 use super::metrics::Metrics;
-use super::store::Store;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 /// An invocation may have begun this long before something is said of it (AWS Lambda quotas: 15 minutes).
 const RUN_MAX: i64 = 16;
 
-/// Derives rows of one batch after the other.
-#[derive(Default)]
+/// Derives rows of one run of batches after the other.
 pub(crate) struct Derivation {
     deriver: Deriver,
+    metrics: Arc<Metrics>,
 }
 
 impl Derivation {
-    /// Adds to `batches`, which are of the records up to `position`, what follows from them.
-    pub(crate) fn add(&mut self, batches: &mut Batches, store: &dyn Store, position: Position, metrics: &Metrics) {
-        let mut derived = Batches::new();
-        for (table, rows) in &*batches {
-            // A panic must not take the rows with it: they were decoded.
-            let outcome = catch_unwind(AssertUnwindSafe(|| of_batch(&mut self.deriver, *table, rows)));
-            match outcome {
-                Ok(Ok(more)) => derived.extend(more),
-                Ok(Err(error)) => {
-                    metrics.derive_failures.inc();
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(%table, error, "nothing was derived from a batch");
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Derivation {
+        Derivation { deriver: Deriver::default(), metrics }
+    }
+
+    /// What follows from these rows; nothing if that panicked.
+    fn of(&mut self, rows: &[(Table, RecordBatch)]) -> Option<Batches> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            for (table, rows) in rows {
+                if let Err(error) = self.deriver.add(*table, rows) {
+                    self.note_failure(*table, &error);
                 }
-                Err(_) => {
-                    metrics.derive_failures.inc();
-                    self.deriver = Deriver::default();
-                    tracing::error!(%table, rows = rows.num_rows(), "deriving from a batch panicked");
+            }
+            self.deriver.take()
+        }));
+        match outcome {
+            Ok(Ok(derived)) => {
+                let keys = derived.hop_keys.map(|rows| (Table::HopKeys, rows));
+                Some(keys.into_iter().chain(derived.invocations.map(|rows| (Table::Invocations, rows))).collect())
+            }
+            Ok(Err(error)) => {
+                self.note_failure(Table::Invocations, &error);
+                Some(Batches::new())
+            }
+            Err(_) => {
+                self.deriver = Deriver::default();
+                None
+            }
+        }
+    }
+
+    /// What follows from each of these batches, without those that make the deriver panic.
+    fn of_each(&mut self, rows: &[(Table, RecordBatch)]) -> Batches {
+        let mut derived = Batches::new();
+        for one in rows {
+            match self.of(std::slice::from_ref(one)) {
+                Some(more) => derived.extend(more),
+                None => {
+                    self.metrics.derive_failures.inc();
+                    tracing::error!(table = %one.0, rows = one.1.num_rows(), "deriving from a batch panicked");
                 }
             }
         }
-        metrics.hop_keys_dropped.inc_by(self.deriver.take_dropped());
-        metrics.hop_keys_refused.inc_by(self.deriver.take_refused());
-        let changes = changes(&derived);
-        derived.extend(changed_rows(store.note_changes(changes), position));
-        batches.append(&mut derived);
+        derived
+    }
+
+    fn note_failure(&self, table: Table, error: &DeriveError) {
+        self.metrics.derive_failures.inc();
+        tracing::error!(%table, error = error as &dyn std::error::Error, "nothing was derived from a batch");
     }
 }
 
-fn of_batch(deriver: &mut Deriver, table: Table, rows: &RecordBatch) -> Result<Batches, DeriveError> {
-    let derived = match table {
-        Table::Spans => deriver.of_spans(rows)?,
-        Table::Logs => deriver.of_logs(rows)?,
-        _ => return Ok(Batches::new()),
-    };
-    let keys = derived.hop_keys.map(|rows| (Table::HopKeys, rows));
-    Ok(keys.into_iter().chain(derived.invocations.map(|rows| (Table::Invocations, rows))).collect())
+impl Derive for Derivation {
+    fn derive(
+        &mut self,
+        rows: &[(Table, RecordBatch)],
+        upto: Position,
+        changes: &Changes,
+        now_ns: i64,
+    ) -> Vec<(Table, RecordBatch)> {
+        let mut derived = self.of(rows).unwrap_or_else(|| self.of_each(rows));
+        self.metrics.hop_keys_dropped.inc_by(self.deriver.take_dropped());
+        self.metrics.hop_keys_refused.inc_by(self.deriver.take_refused());
+        let changed = changes.note(changes_of(&derived), now_ns);
+        derived.extend(changed_rows(changed, upto));
+        for (table, rows) in &derived {
+            if let Some(stored) = self.metrics.stored.get(table.index()) {
+                stored.inc_by(rows.num_rows() as u64);
+            }
+        }
+        derived
+    }
 }
 
 /// The hours whose roll-ups the facts in `batches` change. How an environment came to be ready may be told by what
 /// it did in the hour before, so the next hour is among them.
-fn changes(batches: &Batches) -> Vec<Unit> {
+fn changes_of(batches: &Batches) -> Vec<Unit> {
     let mut units = BTreeSet::new();
     for (_, rows) in batches.iter().filter(|(table, _)| *table == Table::Invocations) {
         let column = |name: &str| rows.column_by_name(name);

@@ -11,7 +11,6 @@ use hopline_storage::{Encoding, Position, Record};
 
 use super::commit::{Batches, decode_alone, push};
 use super::config::REQUEST_BYTES_MAX;
-use super::derive::Derivation;
 use super::export;
 use super::inflate::{self, Coding};
 use super::metrics::Metrics;
@@ -33,31 +32,27 @@ pub(crate) fn replay<E: Into<StoreError>>(
     store: &dyn Store,
     metrics: &Metrics,
     records: impl Iterator<Item = Result<(Position, Record), E>>,
-    stitch: bool,
 ) -> Result<Replayed, StoreError> {
     let begun = Instant::now();
     let mut done = Replayed::default();
     let mut records = records;
-    let mut derivation = Derivation::default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     loop {
         let runs = take_runs(&mut records, cores)?;
         if runs.is_empty() {
             break;
         }
-        for (run, mut batches, skipped) in decode_runs(&runs) {
+        for (run, batches, skipped) in decode_runs(&runs) {
             done.records += run.len() as u64;
             done.skipped += skipped;
             let Some((position, _)) = run.last() else { continue };
-            if stitch {
-                derivation.add(&mut batches, store, *position, metrics);
-            }
             for (table, batch) in &batches {
                 if let Some(stored) = metrics.stored.get(table.index()) {
                     stored.inc_by(batch.num_rows() as u64);
                 }
             }
             store.publish(batches, *position);
+            store.derive_many();
         }
         if store.is_full() {
             store.flush()?;

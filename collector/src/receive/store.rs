@@ -2,9 +2,8 @@
 
 use arrow::record_batch::RecordBatch;
 use hopline_model::Table;
-use hopline_storage::changes::Unit;
 use hopline_storage::recent::Key;
-use hopline_storage::{Error, Position, Record, Storage};
+use hopline_storage::{Derive, Error, Position, Record, Storage};
 
 /// Why storage could not do something.
 pub(crate) type StoreError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,8 +26,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn is_full(&self) -> bool;
     /// Writes the hot tier out.
     fn flush(&self) -> Result<(), StoreError>;
-    /// Notes hours whose invocations changed. Gives those of which that was not known yet.
-    fn note_changes(&self, hours: Vec<Unit>) -> Vec<Unit>;
+    /// Sets what says what follows from published rows.
+    fn derive_with(&self, derive: Box<dyn Derive>);
+    /// Looks at what follows from the rows that were published, if they are many.
+    fn derive_many(&self);
     /// The time, in nanoseconds since 1970.
     fn now_ns(&self) -> i64;
 }
@@ -72,8 +73,12 @@ impl Store for Storage {
         Storage::flush(self).map_err(Into::into)
     }
 
-    fn note_changes(&self, hours: Vec<Unit>) -> Vec<Unit> {
-        self.changes().note(hours, self.clock().now_ns())
+    fn derive_with(&self, derive: Box<dyn Derive>) {
+        Storage::derive_with(self, derive);
+    }
+
+    fn derive_many(&self) {
+        Storage::derive_many(self);
     }
 
     fn now_ns(&self) -> i64 {

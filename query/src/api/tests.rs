@@ -60,10 +60,7 @@ impl Api {
                 continue;
             }
             let sent = batch(signal.table(), rows);
-            let derived = match signal {
-                Signal::Traces => deriver.of_spans(&sent).unwrap(),
-                _ => deriver.of_logs(&sent).unwrap(),
-            };
+            let derived = deriver.of(signal.table(), &sent).unwrap();
             let keys = derived.hop_keys.map(|rows| (Table::HopKeys, rows));
             let invocations = derived.invocations.map(|rows| (Table::Invocations, rows));
             let batches = [(signal.table(), sent)].into_iter().chain(keys).chain(invocations).collect();

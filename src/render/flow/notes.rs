@@ -60,10 +60,16 @@ fn note(text: &mut String, mark: &str, words: &str, paint: impl Fn(&str) -> Stri
 
 /// The rows of the path that took the time, first to last, each with the time that it took of it.
 pub(super) fn path(story: &Story<'_>) -> Vec<(usize, i64)> {
-    let spans = story.rows.iter().enumerate().filter(|(_, row)| row.row == "span");
-    let rows: HashMap<(&str, &str), usize> = spans.map(|(i, row)| (row.place(), i)).collect();
+    let of = |kind: &str| -> HashMap<(&str, &str), usize> {
+        let rows = story.rows.iter().enumerate().filter(|(_, row)| row.row == kind);
+        rows.map(|(i, row)| (row.place(), i)).collect()
+    };
+    let (spans, invocations) = (of("span"), of("invocation"));
     let step = |step: &Value| {
-        let row = *rows.get(&(at(step, "/trace_id"), at(step, "/span_id")))?;
+        let place = (at(step, "/trace_id"), at(step, "/span_id"));
+        // The time of an invocation whose span never came.
+        let lost = step.get("invocation_id").and_then(|_| invocations.get(&place));
+        let row = *lost.or_else(|| spans.get(&place))?;
         let took = step.get("duration_ns").and_then(Value::as_i64)?;
         let is_wait = step.get("wait").and_then(Value::as_bool) == Some(true);
         let hop = story.row(Some(row)).and_then(Row::above).filter(|above| is_wait && is_hop(story, *above));

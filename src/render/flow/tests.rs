@@ -88,13 +88,16 @@ fn order() -> Value {
     flow["traces"] = json!([{"spans": 6, "errors": 2}, {"spans": 5, "errors": 0}]);
     flow["edges"] = json!([{"hop": "lambda.invoke", "to": {"trace_id": "t10", "span_id": "s10"}, "candidates": 3}]);
     flow["shapes"] = json!(["retries", "dead_letter"]);
+    let mut lost = step(11, 530, false);
+    lost["invocation_id"] = json!("r9");
     flow["critical_path"] = json!([
         step(0, 5, false),
         step(1, 5, false),
         step(2, 10, false),
         step(7, 400, true),
         step(7, 12, false),
-        step(9, 5, false)
+        step(9, 5, false),
+        lost
     ]);
     flow["missing"] = json!({
         "sent": [{"hop": "sns", "destination": "priced", "key": "sns:n1", "end": {"trace_id": "t8", "span_id": "s8", "function": "worker"}}],
@@ -123,14 +126,15 @@ flow of 2 traces · 11 spans · 1 edge · 1.00 s · retries, dead letter ·
 ┃    │ └ worker                           worker          30.0 ms       ▏
      │   ├ priced send → ◌                worker          5.00 ms       ▏
 ┃    │   └ Lambda.Invoke                  worker          5.00 ms       ▏
-     │     └ ≈ lambda.invoke, one of 3    waited          13.0 ms       ▏
-     │       └ ✗ ◌ thumbs: timed out af…  thumbs           550 ms       ▒▒▒▒▒▒▒
+┃    │     └ ≈ lambda.invoke, one of 3    waited          13.0 ms       ▏
+┃    │       └ ✗ ◌ thumbs: timed out af…  thumbs           550 ms       ▒▒▒▒▒▒▒
      │         └ S3.GetObject             thumbs          20.0 ms       ▏
      └ ⇢ sqs orders-dlq, dead letter      waited           680 ms  ┄┄┄┄┄┄┄┄┄
        └ handle                           shop/rescue     10.0 ms           ▏
  where the time went, of 1.00 s:
-        563 ms  56 %  told by no span
+        530 ms  53 %  thumbs
         400 ms  40 %  waiting: sqs orders, try 2
+       33.0 ms   3 %  told by no span
        12.0 ms   1 %  worker
        10.0 ms   1 %  orders send of api
  ✗ worker: ValueError: no, trace t4

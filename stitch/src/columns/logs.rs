@@ -4,7 +4,7 @@ use arrow::array::{AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, Reco
 use arrow::datatypes::TimestampNanosecondType;
 use hopline_model::{SpanId, TraceId};
 
-use super::{Attached, ColumnsError, ResourceAttributes, RowAttributes, Text, id};
+use super::{Attached, ColumnsError, Known, RowAttributes, Text, id};
 use crate::invocation::LogView;
 use crate::span::Attributes;
 
@@ -25,7 +25,7 @@ pub struct LogRows<'a> {
 
 impl<'a> LogRows<'a> {
     /// Looks at the columns of `batch`.
-    pub fn of(batch: &'a RecordBatch) -> Result<Self, ColumnsError> {
+    pub(crate) fn of(batch: &'a RecordBatch, known: &'a Known) -> Result<Self, ColumnsError> {
         let ids = |name: &'static str| {
             let column = batch.column_by_name(name).and_then(|c| c.as_fixed_size_binary_opt());
             column.ok_or(ColumnsError(name))
@@ -44,7 +44,7 @@ impl<'a> LogRows<'a> {
             invocations: Text::of(batch, "invocation_id")?,
             services: Text::of(batch, "service")?,
             functions: Text::of(batch, "function")?,
-            attached: Attached::of(batch)?,
+            attached: Attached::of(batch, known)?,
         })
     }
 
@@ -61,7 +61,6 @@ impl<'a> LogRows<'a> {
     /// Shows the log record of a row to `look`.
     pub fn with<T>(&self, row: usize, look: impl FnOnce(&LogView<'_>) -> T) -> T {
         let attributes = RowAttributes { attached: &self.attached, row };
-        let resource = ResourceAttributes { attached: &self.attached, row };
         look(&LogView {
             time_ns: self.times.values().get(row).copied().unwrap_or_default(),
             body: self.bodies.or_empty(row),
@@ -74,7 +73,7 @@ impl<'a> LogRows<'a> {
             service: self.services.or_empty(row),
             function: self.functions.get(row).filter(|f| !f.is_empty()),
             attributes: &attributes,
-            resource: &resource,
+            resource: self.attached.resource(row),
         })
     }
 }

@@ -1,22 +1,18 @@
 //! Rows of `invocations` that follow from rows of `metrics`.
 
-use std::collections::HashMap;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Float64Type, TimestampNanosecondType, UInt64Type};
 
 use super::FactRows;
-use crate::columns::{ColumnsError, Parsed, Text};
-use crate::derive::DeriveError;
+use crate::columns::{ColumnsError, Known, Text};
 use crate::invocation::{Fact, MetricView, is_of_functions};
 
-/// What follows from a batch of `metrics`: rows of `invocations`, if there are any. Points
-/// of all but a few metrics cost one look at their name.
-pub fn of_metrics(metrics: &RecordBatch) -> Result<Option<RecordBatch>, DeriveError> {
+/// Adds the facts that follow from a batch of `metrics`. Points of all but a few metrics cost one look at their name.
+pub(crate) fn add(metrics: &RecordBatch, known: &Known, rows: &mut FactRows) -> Result<(), ColumnsError> {
     let names = Text::of(metrics, "name")?;
     let taken: Vec<usize> = (0..metrics.num_rows()).filter(|row| is_of_functions(names.or_empty(*row))).collect();
     if taken.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let text = |name: &'static str| Text::of(metrics, name);
     let (tenants, services, functions) = (text("tenant")?, text("service")?, text("function")?);
@@ -26,11 +22,9 @@ pub fn of_metrics(metrics: &RecordBatch) -> Result<Option<RecordBatch>, DeriveEr
     let starts = numbers::<TimestampNanosecondType>(metrics, "start_time")?;
     let (values, sums) = (numbers::<Float64Type>(metrics, "value")?, numbers::<Float64Type>(metrics, "sum")?);
     let counts = numbers::<UInt64Type>(metrics, "count")?;
-    let mut parsed: HashMap<&str, Parsed> = HashMap::new();
-    let mut rows = FactRows::default();
     for row in taken {
         let resource = resources.or_empty(row);
-        let resource = parsed.entry(resource).or_insert_with(|| Parsed::resource(resource));
+        let resource = known.resource(resource);
         let fact = Fact::of_metric(&MetricView {
             time_ns: times(row).unwrap_or_default(),
             start_ns: starts(row).filter(|start| *start > 0),
@@ -46,7 +40,7 @@ pub fn of_metrics(metrics: &RecordBatch) -> Result<Option<RecordBatch>, DeriveEr
         });
         fact.iter().for_each(|fact| rows.push(tenants.or_empty(row), services.or_empty(row), fact));
     }
-    rows.finish().map_err(DeriveError::Batch)
+    Ok(())
 }
 
 /// The numbers of a column, by row.
@@ -106,7 +100,9 @@ mod tests {
             ("faas.mem_usage", None, Some(1), Some(1e8)),
             ("faas.mem_usage", None, Some(2), Some(2e8)),
         ]);
-        let found = facts(&of_metrics(&batch).unwrap().unwrap()).unwrap();
+        let mut rows = FactRows::default();
+        add(&batch, &Known::default(), &mut rows).unwrap();
+        let found = facts(&rows.finish().unwrap().unwrap()).unwrap();
         let told: Vec<_> = found.iter().map(|f| (f.source, f.init_ns, f.memory_used, f.start_ns)).collect();
         let expected = [
             (Source::InitMetric, None, None, None),
@@ -120,7 +116,9 @@ mod tests {
 
     #[test]
     fn other_metrics_are_no_rows() {
-        assert!(of_metrics(&points(&[("http.server.duration", None, Some(1), Some(0.2))])).unwrap().is_none());
-        assert!(of_metrics(&points(&[("faas.timeouts", Some(0.0), None, None)])).unwrap().is_none());
+        let mut rows = FactRows::default();
+        add(&points(&[("http.server.duration", None, Some(1), Some(0.2))]), &Known::default(), &mut rows).unwrap();
+        add(&points(&[("faas.timeouts", Some(0.0), None, None)]), &Known::default(), &mut rows).unwrap();
+        assert!(rows.finish().unwrap().is_none());
     }
 }

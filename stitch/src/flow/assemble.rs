@@ -20,7 +20,7 @@ const CUT_TRACES_MAX: usize = 100;
 /// ```
 #[derive(Debug)]
 pub struct Assembly {
-    seed: Seed,
+    seeds: Vec<Seed>,
     store: Store,
     matcher: Matcher,
 }
@@ -28,13 +28,18 @@ pub struct Assembly {
 impl Assembly {
     /// A flow that is asked for by `seed` and goes no further than `limits`.
     pub fn new(seed: Seed, limits: Limits) -> Assembly {
-        Assembly { seed, store: Store::new(limits), matcher: Matcher::default() }
+        Assembly::of(vec![seed], limits)
+    }
+
+    /// One flow of all that is asked for: more than one seed where something else than a hop says that they are one story.
+    pub fn of(seeds: Vec<Seed>, limits: Limits) -> Assembly {
+        Assembly { seeds, store: Store::new(limits), matcher: Matcher::default() }
     }
 
     /// What to read next; nothing when the story is whole. Each trace and each side of a key is wanted once.
     pub fn wants(&mut self) -> Option<Wants> {
         self.store.settle();
-        walk(&self.store, &self.matcher, &self.seed);
+        walk(&self.store, &self.matcher, &self.seeds);
         self.store.take_wants()
     }
 
@@ -47,7 +52,7 @@ impl Assembly {
     /// The flow, of what was given so far.
     pub fn finish(mut self) -> Flow {
         self.store.settle();
-        let story = walk(&self.store, &self.matcher, &self.seed);
+        let story = walk(&self.store, &self.matcher, &self.seeds);
         let mut traces: Vec<&Trace> = story.traces.keys().filter_map(|id| self.store.loaded(*id)).collect();
         traces.sort_by_key(|trace| (trace.start_ns(), trace.id));
         let (drafts, mut edges) = edges(&self.store, &self.matcher, &story, &traces);

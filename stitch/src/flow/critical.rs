@@ -105,6 +105,8 @@ impl Plan {
             let from = by_span.get(&(edge.from.trace_id, edge.from.span_id));
             let to = by_span.get(&(edge.to.trace_id, edge.to.root_span_id));
             let (Some(from), Some(to)) = (from.copied(), to.copied()) else { continue };
+            // What a span received that its lost invocation left, that invocation received.
+            let to = plan.get(to).and_then(|p| p.parent).filter(|above| *above >= spans.len()).unwrap_or(to);
             if from != to && plan.get(to).is_some_and(|p| p.parent.is_none()) {
                 plan.link(from, to, edge.is_synchronous);
             }

@@ -46,9 +46,9 @@ pub(super) struct Left {
 }
 
 /// Walks over what was read so far.
-pub(super) fn walk(store: &Store, matcher: &Matcher, seed: &Seed) -> Story {
+pub(super) fn walk(store: &Store, matcher: &Matcher, seeds: &[Seed]) -> Story {
     let mut walk = Walk::new(store, matcher);
-    walk.climb(seed);
+    walk.climb(seeds);
     walk.descend();
     walk.name_batches();
     let mut story = walk.story;
@@ -116,9 +116,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Finds what the story came from.
-    fn climb(&mut self, seed: &Seed) {
-        let seeds = self.seeds(seed);
-        let mut seen: BTreeSet<Place> = seeds.iter().copied().collect();
+    fn climb(&mut self, seeds: &[Seed]) {
+        let mut seen: BTreeSet<Place> = seeds.iter().flat_map(|seed| self.seeds(seed)).collect();
         let mut places: VecDeque<(Place, usize)> = seen.iter().map(|place| (*place, 0)).collect();
         while let Some((place, distance)) = places.pop_front() {
             self.store.ask_for(place.0);

@@ -164,7 +164,11 @@ fn line(log: &LogView<'_>, source: Source, line: &str) -> Fact {
 fn fields<'a>(line: &'a str, mut each: impl FnMut(&'static str, &'a str)) {
     let label_at = |at: usize| {
         let rest = line.get(at..)?;
-        let fits = |label: &&&str| rest.strip_prefix(**label).is_some_and(|r| r.starts_with(':'));
+        // Most words are no labels, which begin with capitals.
+        if !rest.as_bytes().first()?.is_ascii_uppercase() {
+            return None;
+        }
+        let fits = |label: &&&str| rest.as_bytes().get(label.len()) == Some(&b':') && rest.starts_with(**label);
         LABELS.iter().find(fits).copied()
     };
     let mut open: Option<(&'static str, usize)> = None;

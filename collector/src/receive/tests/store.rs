@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use hopline_model::Table;
-use hopline_storage::changes::Unit;
 use hopline_storage::recent::Key;
-use hopline_storage::{Position, Record};
+use hopline_storage::{Changes, Derive, Position, Record};
 use parking_lot::{Condvar, Mutex};
 
 use super::super::store::{Store, StoreError};
@@ -23,6 +22,7 @@ pub(super) struct FakeStore {
     rows: Mutex<Vec<(Table, RecordBatch)>>,
     gate: Mutex<bool>,
     opened: Condvar,
+    derive: Mutex<Option<Box<dyn Derive>>>,
 }
 
 #[derive(Default)]
@@ -90,7 +90,8 @@ impl Store for FakeStore {
 
     fn publish(&self, batches: Vec<(Table, RecordBatch)>, upto: Position) {
         assert!(upto.0 as usize <= self.log.lock().synced.len() || self.log.lock().groups == 0, "not durable");
-        self.rows.lock().extend(batches);
+        let derived = self.derive.lock().as_mut().map(|d| d.derive(&batches, upto, &Changes::default(), self.now_ns()));
+        self.rows.lock().extend(batches.into_iter().chain(derived.unwrap_or_default()));
     }
 
     fn was_stored(&self, record: &Record) -> bool {
@@ -114,9 +115,11 @@ impl Store for FakeStore {
         Ok(())
     }
 
-    fn note_changes(&self, _: Vec<Unit>) -> Vec<Unit> {
-        Vec::new()
+    fn derive_with(&self, derive: Box<dyn Derive>) {
+        *self.derive.lock() = Some(derive);
     }
+
+    fn derive_many(&self) {}
 
     fn now_ns(&self) -> i64 {
         1_800_000_000_000_000_000

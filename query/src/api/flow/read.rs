@@ -13,7 +13,7 @@ use hopline_stitch::key::{Direction, KeyHash, Kind};
 
 use hopline_storage::RowId;
 
-use super::unfinished::{Unfinished, unfinished};
+use super::unfinished::{Unfinished, elsewhere, unfinished};
 use crate::api::trace::rows::{COLD_START, HAS_EVENTS, HAS_LINKS};
 use crate::engine::Session;
 use crate::error::Error;
@@ -35,11 +35,20 @@ pub(super) struct Story {
 
 /// Brings the flow of `seed` together from what is stored.
 pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Result<Story, Error> {
-    let reader = Reader { session: session.clone(), deriver: Deriver::default(), flags: HashMap::new(), unread: None };
-    let work = assemble(reader, Assembly::new(seed, limits));
-    let (flow, reader) = session.engine().task(session.limits(), work).await?;
-    let unfinished = unfinished(session, &flow).await?;
-    Ok(Story { flow, flags: reader.flags, unfinished, unread: reader.unread })
+    let mut seeds = vec![seed];
+    loop {
+        let reader =
+            Reader { session: session.clone(), deriver: Deriver::default(), flags: HashMap::new(), unread: None };
+        let work = assemble(reader, Assembly::of(seeds.clone(), limits));
+        let (mut flow, reader) = session.engine().task(session.limits(), work).await?;
+        let unfinished = unfinished(session, &mut flow).await?;
+        // What a lost try left behind is of the same story as the try that went well, and no hop says so.
+        let more = if seeds.len() == 1 { elsewhere(session, &flow, &unfinished).await? } else { Vec::new() };
+        if more.is_empty() {
+            return Ok(Story { flow, flags: reader.flags, unfinished, unread: reader.unread });
+        }
+        seeds.extend(more);
+    }
 }
 
 async fn assemble(mut reader: Reader, mut assembly: Assembly) -> Result<(Flow, Reader), Error> {

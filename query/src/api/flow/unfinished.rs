@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use arrow::array::RecordBatch;
 use hopline_model::{SpanId, TraceId};
-use hopline_stitch::flow::{Flow, FlowSpan};
+use hopline_stitch::flow::{Edge, Flow, FlowSpan, Seed};
 use hopline_stitch::invocation::Invocation;
 use hopline_stitch::key::{Direction, Key, Kind};
 use hopline_stitch::span::SpanKind;
 
 use crate::api::answer;
 use crate::api::filter::Where;
-use crate::api::invocations::read::{RUN_MAX, told};
+use crate::api::invocations::read::{RUN_MAX, has_keys, told};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
@@ -20,6 +20,12 @@ use crate::otlp::columns::{Bytes, Text};
 
 /// Of spans without a parent, and of calls that nobody answered, no more are looked into for one flow.
 const LOOKED_AT_MAX: usize = 100;
+
+/// Of so many lost invocations is looked for what they left in other traces, and for their other tries.
+const LOST_MAX: usize = 10;
+
+/// What began sooner after it was sent is the first try.
+const AGAIN_MIN_NS: i64 = 1_000_000_000;
 
 /// The environment in which a span ran, in SQL.
 const INSTANCE: &str = "coalesce(resource_attr_text('faas.instance'), resource_attr_text('service.instance.id'))";
@@ -40,10 +46,10 @@ impl Unfinished {
     }
 }
 
-/// The invocations of a flow whose span never came, by their start.
-pub(super) async fn unfinished(session: &Session, flow: &Flow) -> Result<Vec<Unfinished>, Error> {
-    let (orphans, calls) = (orphans(flow), calls(flow));
-    if orphans.is_empty() && calls.is_empty() {
+/// The invocations of a flow whose span never came, by their start. The edges of the flow are told which try they led to.
+pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<Vec<Unfinished>, Error> {
+    let (orphans, calls, tried) = (orphans(flow), calls(flow), tried(flow));
+    if orphans.is_empty() && calls.is_empty() && tried.is_empty() {
         return Ok(Vec::new());
     }
     let instances = instances(session, &orphans).await?;
@@ -53,45 +59,80 @@ pub(super) async fn unfinished(session: &Session, flow: &Flow) -> Result<Vec<Unf
         .collect();
     let starts = || orphans.iter().map(|span| span.start_ns);
     let range = TimeRange { start: starts().min(), end: starts().max() };
-    let merged = told(session, calls.keys().map(String::as_str), &environments, range).await?;
+    let ids = calls.keys().chain(tried.keys()).map(String::as_str);
+    let merged = told(session, ids, &environments, range).await?;
     let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
     let mut add = |invocation: &Invocation, span: Option<&FlowSpan>| {
         if invocation.has_span {
             return;
         }
         let key = (invocation.start_ns, invocation.id.clone(), invocation.attempt);
-        let caller = || calls.get(&invocation.id).copied();
+        let caller = || calls.get(&invocation.id).or(tried.get(&invocation.id)).copied();
         let fresh = || Unfinished { invocation: invocation.clone(), spans: Vec::new(), caller: caller() };
         let of_invocation = found.entry(key).or_insert_with(fresh);
         of_invocation.spans.extend(span.map(|span| (span.trace_id, span.span_id)));
     };
-    merged.invocations.iter().filter(|i| calls.contains_key(&i.id)).for_each(|i| add(i, None));
+    let is_sought = |i: &&Invocation| calls.contains_key(&i.id) || tried.contains_key(&i.id);
+    merged.invocations.iter().filter(is_sought).for_each(|i| add(i, None));
     for span in &orphans {
         let Some(instance) = instances.get(&(span.trace_id, span.span_id)) else { continue };
         if let Some(ran) = merged.at(instance, span.start_ns).filter(|i| i.function == span.function) {
             add(ran, Some(span));
         }
     }
+    flow.note_tries(|end| {
+        let is_same = |i: &&Invocation| {
+            i.has_span && end.invocation_id.as_deref() == Some(i.id.as_str()) && i.trace_id == Some(end.trace_id)
+        };
+        merged.invocations.iter().find(is_same).map(|i| i.attempt)
+    });
     Ok(found.into_values().collect())
 }
 
-/// The trace of what an invocation left whose span never came: the earliest of the spans that ran in its environment at
-/// its time and belong to no other invocation.
+/// What else belongs to the story of a flow: what its lost invocations left behind in other traces, and their other tries.
+pub(super) async fn elsewhere(session: &Session, flow: &Flow, unfinished: &[Unfinished]) -> Result<Vec<Seed>, Error> {
+    let mut seeds = Vec::new();
+    for lost in unfinished.iter().take(LOST_MAX) {
+        let id = &lost.invocation.id;
+        if lost.spans.is_empty() {
+            let trace = left(session, &lost.invocation).await?;
+            seeds.extend(trace.filter(|trace| !flow.traces.contains(trace)).map(Seed::Trace));
+        } else if lost.caller.is_none()
+            && !flow.spans.iter().any(|span| span.invocation_id.as_ref() == Some(id))
+            && has_keys(session, id).await?
+        {
+            seeds.push(Seed::Keys(vec![Key::new(Kind::Lambda, id).hash()]));
+        }
+    }
+    Ok(seeds)
+}
+
+/// The trace of what the invocation with this id left whose span never came.
 pub(in crate::api) async fn left_by(session: &Session, id: &str) -> Result<Option<TraceId>, Error> {
     let merged = told(session, std::iter::once(id), &BTreeSet::new(), TimeRange::default()).await?;
     for lost in merged.invocations.iter().filter(|i| i.id == id && !i.has_span) {
-        let (Some(function), Some(instance)) = (&lost.function, &lost.instance) else { continue };
-        let end = lost.start_ns.saturating_add(lost.duration_ns.unwrap_or(RUN_MAX));
-        let mut conditions = Where::default();
-        conditions.equals("function", Some(function.as_str()));
-        conditions.range("start_time", TimeRange { start: Some(lost.start_ns), end: Some(end) });
-        conditions.and("faas_invocation_id IS NULL AND parent_span_id IS NOT NULL AND kind <> 'server'");
-        conditions.equals(INSTANCE, Some(instance.as_str()));
-        let sql = format!("SELECT trace_id FROM spans {} ORDER BY start_time, trace_id LIMIT 1", conditions.text());
-        for batch in answer::rows(session, &sql, conditions.params()).await? {
-            if batch.num_rows() > 0 {
-                return Ok(Bytes::of(&batch, "trace_id")?.get(0).and_then(TraceId::from_slice));
-            }
+        let trace = left(session, lost).await?;
+        if trace.is_some() {
+            return Ok(trace);
+        }
+    }
+    Ok(None)
+}
+
+/// The trace of what a lost invocation left: the earliest of the spans that ran in its environment at its time and belong
+/// to no other invocation.
+async fn left(session: &Session, lost: &Invocation) -> Result<Option<TraceId>, Error> {
+    let (Some(function), Some(instance)) = (&lost.function, &lost.instance) else { return Ok(None) };
+    let end = lost.start_ns.saturating_add(lost.duration_ns.unwrap_or(RUN_MAX));
+    let mut conditions = Where::default();
+    conditions.equals("function", Some(function.as_str()));
+    conditions.range("start_time", TimeRange { start: Some(lost.start_ns), end: Some(end) });
+    conditions.and("faas_invocation_id IS NULL AND parent_span_id IS NOT NULL AND kind <> 'server'");
+    conditions.equals(INSTANCE, Some(instance.as_str()));
+    let sql = format!("SELECT trace_id FROM spans {} ORDER BY start_time, trace_id LIMIT 1", conditions.text());
+    for batch in answer::rows(session, &sql, conditions.params()).await? {
+        if batch.num_rows() > 0 {
+            return Ok(Bytes::of(&batch, "trace_id")?.get(0).and_then(TraceId::from_slice));
         }
     }
     Ok(None)
@@ -117,6 +158,21 @@ fn calls(flow: &Flow) -> BTreeMap<String, (TraceId, SpanId)> {
         is_call.then_some((key.id, (half.end.trace_id, half.end.span_id)))
     };
     flow.halves.iter().filter_map(call).take(LOOKED_AT_MAX).collect()
+}
+
+/// What sets off functions and is not waited for: the platform tries again with the same request id (AWS Lambda Developer
+/// Guide, "Error handling for asynchronous invocation").
+const TRIED_AGAIN: [&str; 6] = ["lambda.invoke", "lambda.destination", "sns", "eventbridge", "s3", "message"];
+
+/// Who set off invocations that may be further tries, by the invocation's id: the platform never tries again at once.
+fn tried(flow: &Flow) -> BTreeMap<String, (TraceId, SpanId)> {
+    let is_late = |edge: &&Edge| {
+        let again = !edge.is_synchronous && edge.wait_ns >= AGAIN_MIN_NS;
+        again && TRIED_AGAIN.contains(&edge.hop)
+    };
+    let tried = flow.edges.iter().filter(is_late);
+    let tried = tried.filter_map(|e| Some((e.to.invocation_id.clone()?, (e.from.trace_id, e.from.span_id))));
+    tried.take(LOOKED_AT_MAX).collect()
 }
 
 /// The environments in which spans ran.

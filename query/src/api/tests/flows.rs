@@ -642,7 +642,7 @@ const LOST_RECORDS: &str = "
 async fn invocations_whose_span_never_came_have_the_reason_of_the_platform() {
     ingested_everywhere(&story(LOST), &platform(LOST_RECORDS), async |api| {
         let got = flow(api, "a").await;
-        assert_eq!(traces(&got), "a c");
+        assert_eq!(traces(&got), "a b d c");
         let place = |trace: &str, span: &str| json!({"trace_id": trace_id(trace), "span_id": span_id(span)});
         assert_eq!(
             got["unfinished"],
@@ -650,7 +650,7 @@ async fn invocations_whose_span_never_came_have_the_reason_of_the_platform() {
                 {
                     "invocation_id": "i1", "attempt": 1, "function": "orders", "outcome": "timeout",
                     "start_time": "2026-11-21T10:00:01.500000000Z", "duration_ns": 6 * SECOND,
-                    "cause": "timed out after 6.00 s", "spans": [], "caller": place("a", "c"),
+                    "cause": "timed out after 6.00 s", "spans": [place("b", "w")], "caller": place("a", "c"),
                 },
                 {
                     "invocation_id": "i2", "attempt": 1, "function": "notify", "outcome": "crash",
@@ -665,10 +665,14 @@ async fn invocations_whose_span_never_came_have_the_reason_of_the_platform() {
                 "-1 0 0+9 a.s
                  0 1 1+7 a.c
                  1 2 1.5+6 orders 513
+                 2 3 2+1 b.w
+                 3 4 2.5+0.5 b.v
+                 3 4 3+2 ⇢ priced
+                 5 5 5+1 d.s
                  0 1 8+0.5 a.p
-                 3 2 8.5+1.5 ⇢ bills
-                 4 3 9+3 notify 513
-                 5 4 10+1 c.r"
+                 7 2 8.5+1.5 ⇢ bills
+                 8 3 9+3 notify 513
+                 9 4 10+1 c.r"
             )
         );
         assert_eq!(pick(&got["rows"], "row")[2], "invocation");
@@ -677,31 +681,55 @@ async fn invocations_whose_span_never_came_have_the_reason_of_the_platform() {
         assert_eq!(got["duration_ns"], json!(12 * SECOND));
         assert_eq!(
             path(&got),
-            "0+1 a.s, 1+7 a.c, 8+0.5 a.p, 8.5+0.5 c.r wait, 9+1 c.r of i2, 10+1 c.r, 11+1 c.r of i2"
+            "0+1 a.s, 1+0.5 a.c, 1.5+0.5 b.w of i1, 2+0.5 b.w, 2.5+0.5 b.v, 3+4.5 b.w of i1, 7.5+0.5 a.c, 8+0.5 a.p, 8.5+0.5 c.r wait, \
+             9+1 c.r of i2, 10+1 c.r, 11+1 c.r of i2"
         );
-        // Its caller knows the first by its id, what it left the second.
-        for id in ["i1", "i2"] {
-            let found = api.get(&format!("/api/v1/flows?invocation_id={id}")).await;
-            assert_eq!(traces(&found), "a c", "{id}");
+        assert_eq!(got["missing"]["parents"], json!(2));
+        // It is one story, whatever it is asked for by: also by what one of them left, which no id leads to.
+        for path in ["/api/v1/flows?invocation_id=i1", "/api/v1/flows?invocation_id=i2"] {
+            assert_eq!(api.get(path).await, got, "{path}");
         }
-        // From what it left, the flow of an invocation whose caller no id leads to.
-        let got = flow(api, "d").await;
-        assert_eq!(traces(&got), "b d");
-        assert_eq!(
-            rows(&got),
-            lines(
-                "-1 0 0+6 orders 513
-                 0 1 0.5+1 b.w
-                 1 2 1+0.5 b.v
-                 1 2 1.5+2 ⇢ priced
-                 3 3 3.5+1 d.s"
-            )
-        );
-        assert_eq!(path(&got), "0+0.5 b.w of i1, 0.5+1 b.w, 1.5+4.5 b.w of i1");
-        assert_eq!(got["unfinished"][0]["spans"], json!([place("b", "w")]));
-        assert_eq!((&got["unfinished"][0]["caller"], &got["missing"]["parents"]), (&Value::Null, &json!(1)));
+        for seed in ["b", "c", "d"] {
+            assert_eq!(flow(api, seed).await, got, "{seed}");
+        }
         let (_, batches) = arrow(api, &format!("/api/v1/flows/{}", trace_id("d"))).await;
-        assert_eq!(cell(batches[0].column_by_name("cause").unwrap(), 0), json!("timed out after 6.00 s"));
+        assert_eq!(cell(batches[0].column_by_name("cause").unwrap(), 2), json!("timed out after 6.00 s"));
+    })
+    .await;
+}
+
+/// A notification that a function received twice: the first time it ran out of time before it sent its span.
+const TRIED_AGAIN: &str = "
+    a s - server   shop          0    1
+    a p s producer shop          0.5  0.6 publish=photos:n1
+    b x q client   images/thumbs 2    3   on=e/1
+    c s - server   images/thumbs 9    10  on=e/2 inv=r1 notified=photos:n1
+";
+
+const TRIED_AGAIN_RECORDS: &str = "
+    thumbs e/1 1.5 platform.start START RequestId: r1 Version: 1
+    thumbs e/1 4 platform.report REPORT RequestId: r1 Duration: 2500.00 ms Billed Duration: 2500 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout
+    thumbs e/2 9 platform.start START RequestId: r1 Version: 1
+    thumbs e/2 10 platform.report REPORT RequestId: r1 Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: success
+";
+
+#[tokio::test]
+async fn a_try_that_was_lost_is_of_the_story_of_the_next() {
+    ingested_everywhere(&story(TRIED_AGAIN), &platform(TRIED_AGAIN_RECORDS), async |api| {
+        for seed in ["a", "b", "c"] {
+            let got = flow(api, seed).await;
+            assert_eq!(traces(&got), "a b c", "{seed}");
+            let edge = &got["edges"][0];
+            assert_eq!((&edge["attempt"], &edge["retry"]), (&json!(2), &json!(true)), "{seed}");
+            assert!(got["shapes"].as_array().unwrap().contains(&json!("retries")), "{seed}");
+            let lost = &got["unfinished"][0];
+            assert_eq!((&lost["invocation_id"], &lost["attempt"]), (&json!("r1"), &json!(1)), "{seed}");
+            assert_eq!(lost["spans"], json!([{"trace_id": trace_id("b"), "span_id": span_id("x")}]), "{seed}");
+            assert_eq!(lost["caller"], json!({"trace_id": trace_id("a"), "span_id": span_id("p")}), "{seed}");
+            assert_eq!(got["unfinished"].as_array().unwrap().len(), 1, "{seed}");
+        }
+        let found = api.get("/api/v1/flows?invocation_id=r1").await;
+        assert_eq!(traces(&found), "a b c");
     })
     .await;
 }
