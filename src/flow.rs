@@ -72,7 +72,8 @@ pub(crate) async fn run(args: Args, config: Option<PathBuf>) -> anyhow::Result<E
 
 /// The flow of whatever has this id: the API says not found for what it is not.
 async fn find(source: &Source, args: &Args) -> anyhow::Result<Vec<u8>> {
-    let id = &args.id;
+    // Ids that come out of files may have the end of a line at theirs.
+    let id = args.id.trim();
     let mut paths = Vec::new();
     match (id.parse::<TraceId>(), args.span) {
         (Ok(trace), Some(span)) => return source.get_json(&format!("/api/v1/flows/{trace}?span_id={span}")).await,

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 }
 
 fn trace_id(text: &str) -> Result<TraceId, String> {
-    text.parse().map_err(|error| format!("{error}; 32 hexadecimal digits are expected"))
+    text.trim().parse().map_err(|error| format!("{error}; 32 hexadecimal digits are expected"))
 }
 
 /// Shows the trace.

@@ -385,6 +385,7 @@ pub struct SpanRows<'a> {
     functions: Text<'a>,
     starts: &'a TimestampNanosecondArray,
     durations: &'a Int64Array,
+    messages: Option<Text<'a>>,
     links: Option<Links<'a>>,
     events: Option<Events<'a>>,
     attached: Attached<'a>,
@@ -480,6 +481,7 @@ impl<'a> SpanRows<'a> {
             functions: Text::of(batch, "function")?,
             starts: starts.ok_or(ColumnsError("start_time"))?,
             durations: durations.ok_or(ColumnsError("duration"))?,
+            messages: Text::of(batch, "status_message").ok(),
             links: Links::of(batch),
             events: Events::of(batch),
             attached: Attached::of(batch, known)?,
@@ -519,6 +521,11 @@ impl<'a> SpanRows<'a> {
     /// Whether a row's span ran in a function.
     pub(crate) fn has_function(&self, row: usize) -> bool {
         self.functions.get(row).is_some_and(|function| !function.is_empty())
+    }
+
+    /// What the status of a row's span says.
+    pub(crate) fn status_message(&self, row: usize) -> Option<&'a str> {
+        self.messages.as_ref()?.get(row).filter(|text| !text.is_empty())
     }
 
     /// The attributes of the first `exception` event of a row's span.

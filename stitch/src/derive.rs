@@ -171,7 +171,12 @@ fn fact_of(rows: &SpanRows<'_>, row: usize, span: &Span<'_>) -> Option<Fact> {
     if !span.is_error {
         return Some(fact);
     }
-    let Some(exception) = rows.exception(row) else { return Some(fact) };
+    let Some(exception) = rows.exception(row) else {
+        let message = rows.status_message(row).filter(|_| fact.error_message.is_none());
+        let Some(message) = message else { return Some(fact) };
+        let kind = fact.error_type.clone().unwrap_or_default();
+        return Some(fact.with_exception(&Exception { kind: &kind, message, stack: "" }));
+    };
     let text = |key: &str| exception.text(key).unwrap_or_default();
     let (kind, message, stack) = (text("exception.type"), text("exception.message"), text("exception.stacktrace"));
     Some(fact.with_exception(&Exception { kind, message, stack }))

@@ -53,7 +53,7 @@ pub struct Limits {
     pub traces_max: usize,
     /// Edges between the trace that was asked for and the farthest one.
     pub depth_max: usize,
-    /// Nanoseconds between the start of the first and of the last trace.
+    /// Nanoseconds between the start of the first and of the last trace. A message may wait 14 days (SQS).
     pub span_ns: i64,
     /// A batch of messages from more traces than this is a cut: the flow does not go through it.
     pub batch_traces_max: usize,
@@ -70,7 +70,7 @@ impl Default for Limits {
         Limits {
             traces_max: 1_000,
             depth_max: 32,
-            span_ns: 7 * 86_400_000_000_000,
+            span_ns: 15 * 86_400_000_000_000,
             batch_traces_max: 10,
             xray_root_invocations_max: 20,
             spans_max: 200_000,

@@ -27,8 +27,9 @@ pub mod xray;
 use crate::key::{Direction, ID_BYTES_MAX, Key, Kind};
 use crate::span::Span;
 
-/// Most keys of one span; what is more is counted (`HopKeys::dropped`).
-pub const KEYS_MAX: usize = 128;
+/// Most keys that one span has on each side: those of 128 messages, some in two forms, and its own. What is more is counted
+/// (`HopKeys::dropped`).
+pub const KEYS_MAX: usize = 264;
 
 /// Most bytes of a destination's name that are kept. Names of queues, topics and buckets are far shorter.
 const DESTINATION_BYTES_MAX: usize = 1_024;
@@ -78,7 +79,7 @@ impl HopKeys {
         if key.id.is_empty() || self.keys.iter().any(|k| k.direction == direction && k.key == key) {
             return;
         }
-        if self.keys.len() >= KEYS_MAX {
+        if self.keys.iter().filter(|k| k.direction == direction).count() >= KEYS_MAX {
             self.dropped += 1;
             return;
         }

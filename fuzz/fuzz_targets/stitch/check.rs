@@ -53,7 +53,7 @@ fn derived(table: Table, batch: &RecordBatch) {
 
 fn flows(spans: &[FlowSpan]) {
     for span in spans {
-        assert!(span.keys.len() <= KEYS_MAX);
+        assert!(span.keys.len() <= 2 * KEYS_MAX);
         for key in &span.keys {
             let is_explicit = !matches!(key.key.kind, Kind::Link | Kind::Destination);
             let text = key.key.to_string();

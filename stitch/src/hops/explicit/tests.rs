@@ -174,7 +174,7 @@ fn an_invocation_keeps_its_id_however_many_messages_it_has() {
     let found = Probe::server(&[("faas.invocation_id", Text("own")), (IN, Json(&records))]).found();
     let count = |kind| found.keys.iter().filter(|k| k.key.kind == kind).count();
     assert_eq!((count(Kind::Lambda), count(Kind::LambdaOutcome)), (1, 1));
-    // The forms without the cluster would have come after all those with it.
-    assert!(found.keys.iter().filter(|k| k.key.kind == Kind::Kafka).all(|k| k.key.id.starts_with("c:")));
-    assert_eq!(found.dropped, 400 + 2 - super::super::KEYS_MAX);
+    // The forms without the cluster come after all those with it: all messages have the first.
+    let first = found.keys.iter().filter(|k| k.key.kind == Kind::Kafka && k.key.id.starts_with("c:")).count();
+    assert_eq!((first, found.dropped), (200, 400 + 1 - super::super::KEYS_MAX));
 }
