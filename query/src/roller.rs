@@ -6,6 +6,7 @@
 //! readers count hours that changed themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,12 @@ const PAUSE: Duration = Duration::from_secs(5);
 const SETTLE_NS: i64 = 20 * MINUTE_NS;
 /// How long nothing must have come for an hour.
 const QUIET_NS: i64 = 10_000_000_000;
+/// What begins so many minutes from now or later is of a clock that is wrong. It is not waited for: else it would be held
+/// in memory until its time comes, if ever.
+const AHEAD: i64 = DAY;
+/// How long nothing must have come for such an hour: what a clock that goes ahead for good fills bit by bit is counted
+/// when it is full, and not after each bit.
+const QUIET_AHEAD_NS: i64 = 60 * MINUTE_NS;
 /// Hours, or days, that are counted in one go.
 const UNITS_AT_ONCE: usize = 24;
 
@@ -72,10 +79,15 @@ impl Roller {
 
     /// Counts hours and days that are due. Whether there was something to do, and it could be done.
     pub async fn roll(&self, now_ns: i64) -> bool {
+        let over = i64::MIN..now_ns.saturating_sub(SETTLE_NS).div_euclid(MINUTE_NS);
+        let ahead = now_ns.div_euclid(MINUTE_NS).saturating_add(AHEAD)..i64::MAX;
+        let done = self.roll_within(over, now_ns.saturating_sub(QUIET_NS)).await;
+        self.roll_within(ahead, now_ns.saturating_sub(QUIET_AHEAD_NS)).await || done
+    }
+
+    async fn roll_within(&self, minutes: Range<i64>, quiet_since_ns: i64) -> bool {
         let changes = self.engine.storage().changes();
-        let until = now_ns.saturating_sub(SETTLE_NS).div_euclid(MINUTE_NS);
-        let quiet_since = now_ns.saturating_sub(QUIET_NS);
-        let hours = changes.take_hours(until, quiet_since, UNITS_AT_ONCE);
+        let hours = changes.take_hours(minutes.clone(), quiet_since_ns, UNITS_AT_ONCE);
         let mut done = !hours.is_empty();
         for units in by_place(&hours) {
             match self.hour(&units).await {
@@ -87,7 +99,7 @@ impl Roller {
                 }
             }
         }
-        let days = changes.take_days(until, quiet_since, UNITS_AT_ONCE);
+        let days = changes.take_days(minutes, quiet_since_ns, UNITS_AT_ONCE);
         done |= !days.is_empty();
         for units in by_place(&days) {
             match self.day(&units).await {
@@ -134,7 +146,15 @@ impl Roller {
     async fn day(&self, units: &[Unit]) -> Result<(), Error> {
         let Some((tenant, from, _)) = units.first() else { return Ok(()) };
         let session = self.session(tenant);
-        let functions: BTreeSet<&str> = units.iter().map(|(.., function)| &**function).collect();
+        let mut functions: BTreeSet<&str> = units.iter().map(|(.., function)| &**function).collect();
+        // An hour that changed since the days were taken, before these rows were seen: its sum would be old and look new.
+        let changed = self.engine.storage().changes().changed(tenant);
+        for (_, function) in changed.hours.iter().filter(|(hour, _)| (*from..from + DAY).contains(hour)) {
+            functions.remove(&**function);
+        }
+        if functions.is_empty() {
+            return Ok(());
+        }
         let only = functions.first().filter(|_| functions.len() == 1).copied();
         let hours = newest_rows(&session, Resolution::Hour, only, *from, from + DAY).await?;
         let hours = hours.iter().filter(|row| row.rollup.count > 0 && functions.contains(row.key.function.as_str()));
@@ -187,11 +207,13 @@ impl Roller {
         };
         let mut last_of_day: BTreeMap<(i64, Arc<str>), i64> = BTreeMap::new();
         for ((_, minute, function), revision) in written.iter().filter(|((r, ..), _)| *r == Resolution::Changed) {
+            let day = minute.div_euclid(DAY).saturating_mul(DAY);
+            let last = last_of_day.entry((day, Arc::clone(function))).or_insert(*revision);
+            *last = (*last).max(*revision);
             if is_behind(Resolution::Hour, *minute, function, *revision) {
                 hours.push((Arc::clone(&tenant), *minute, Arc::clone(function)));
+                *last = i64::MAX;
             }
-            let last = last_of_day.entry((minute.div_euclid(DAY) * DAY, Arc::clone(function))).or_insert(*revision);
-            *last = (*last).max(*revision);
         }
         for ((day, function), revision) in last_of_day {
             if is_behind(Resolution::Day, day, &function, revision) {
@@ -225,7 +247,8 @@ async fn count(
     let mut counted: BTreeMap<RollupKey, Rollup> = BTreeMap::new();
     let mut parts = vec![(from, to)];
     while let Some((from, to)) = parts.pop() {
-        let range = TimeRange { start: Some(from * MINUTE_NS), end: Some(to * MINUTE_NS) };
+        let time = |minute: i64| Some(minute.saturating_mul(MINUTE_NS));
+        let range = TimeRange { start: time(from), end: time(to) };
         let known = known(session, &Which { function: function.map(str::to_owned), range }).await?;
         if known.reason.is_some() && to - from > 1 {
             let middle = from + (to - from) / 2;

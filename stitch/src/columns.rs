@@ -4,6 +4,7 @@
 //! keys are found at ingest and whenever a trace is read.
 
 mod logs;
+mod parsed;
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -15,11 +16,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int32Type, SchemaRef, TimestampNanosecondType};
 use hopline_model::{AttributeType, Layout, SpanId, TraceId, promoted};
-use hopline_proto::value::{ValueRef, members};
 
 use crate::span::{Attributes, Link, Span, SpanKind, Value};
 
 pub use logs::LogRows;
+pub(crate) use parsed::{Parsed, Resources};
 
 /// A batch that is not of the table `spans`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,73 +141,6 @@ impl<'a> Map<'a> {
     }
 }
 
-/// Attributes that stood in one text, such as those of a resource or of a link.
-#[derive(Debug, Default)]
-pub(crate) struct Parsed(Vec<(String, Owned)>);
-
-#[derive(Debug, Clone)]
-enum Owned {
-    Text(String),
-    Int(i64),
-    Double(f64),
-    Bool(bool),
-    Json(String),
-}
-
-impl Parsed {
-    /// Reads an object of attributes, as value text.
-    pub(crate) fn attributes(object: &str) -> Parsed {
-        let value = |text: &str| {
-            Some(match ValueRef::parse(text).ok()? {
-                ValueRef::Empty => return None,
-                ValueRef::Bool(truth) => Owned::Bool(truth),
-                ValueRef::Int(number) => Owned::Int(number),
-                ValueRef::Double(number) => Owned::Double(number),
-                ValueRef::String(text) => Owned::Text(text.into_owned()),
-                ValueRef::Bytes(_) | ValueRef::Array(_) | ValueRef::Map(_) => Owned::Json(text.to_owned()),
-            })
-        };
-        let pairs = members(object).filter_map(Result::ok);
-        let mut parsed = Parsed(pairs.filter_map(|(key, text)| Some((key.into_owned(), value(text)?))).collect());
-        parsed.name_aliases();
-        parsed
-    }
-
-    /// Gives what stands under an alias its canonical name, unless something else has that.
-    fn name_aliases(&mut self) {
-        for at in 0..self.0.len() {
-            let canonical = self.0.get(at).and_then(|(key, _)| canonical(key));
-            let Some(canonical) = canonical.filter(|canonical| self.find(canonical).is_none()) else { continue };
-            let named = |alias: &&str| self.0.iter().find(|(key, _)| key == alias).map(|(_, value)| value.clone());
-            if let Some(value) = aliases(canonical).iter().find_map(named) {
-                self.0.push((canonical.to_owned(), value));
-            }
-        }
-    }
-
-    /// Reads the text of a resource.
-    pub(crate) fn resource(text: &str) -> Parsed {
-        let attributes = hopline_proto::value::lookup(text, "attributes");
-        attributes.map(Parsed::attributes).unwrap_or_default()
-    }
-
-    fn find(&self, key: &str) -> Option<Value<'_>> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, value)| match value {
-            Owned::Text(text) => Value::Text(text),
-            Owned::Int(number) => Value::Int(*number),
-            Owned::Double(number) => Value::Double(*number),
-            Owned::Bool(truth) => Value::Bool(*truth),
-            Owned::Json(text) => Value::Json(text),
-        })
-    }
-}
-
-impl Attributes for Parsed {
-    fn get(&self, key: &str) -> Option<Value<'_>> {
-        self.find(key)
-    }
-}
-
 /// Other names of a promoted key.
 fn aliases(key: &str) -> &'static [&'static str] {
     static ALIASES: LazyLock<HashMap<&str, &[&str], ahash::RandomState>> = LazyLock::new(|| {
@@ -304,9 +238,7 @@ struct Attached<'a> {
     promoted: Vec<Option<Column<'a>>>,
     maps: Vec<Map<'a>>,
     layouts: Text<'a>,
-    resources: Text<'a>,
-    parsed: Vec<OnceCell<Arc<Parsed>>>,
-    nothing: Parsed,
+    resources: Resources<'a>,
     known: &'a Known,
     /// The names of the attributes of each layout, canonical ones too: most that are asked for are not there.
     names: Vec<OnceCell<Arc<Option<Names>>>>,
@@ -316,7 +248,6 @@ type Names = HashSet<String, ahash::RandomState>;
 
 impl<'a> Attached<'a> {
     fn of(batch: &'a RecordBatch, known: &'a Known) -> Result<Self, ColumnsError> {
-        let resources = Text::of(batch, "resource")?;
         let layouts = Text::of(batch, "attribute_layout")?;
         Ok(Attached {
             promoted: known.promoted(batch),
@@ -324,16 +255,8 @@ impl<'a> Attached<'a> {
             names: (0..layouts.words()).map(|_| OnceCell::new()).collect(),
             layouts,
             known,
-            parsed: (0..resources.words()).map(|_| OnceCell::new()).collect(),
-            resources,
-            nothing: Parsed::default(),
+            resources: Resources::of(batch, known)?,
         })
-    }
-
-    fn resource(&self, row: usize) -> &Parsed {
-        let Some(key) = self.resources.key(row) else { return &self.nothing };
-        let parse = || self.known.resource(self.resources.word(key).unwrap_or_default());
-        self.parsed.get(key).map_or(&self.nothing, |cell| cell.get_or_init(parse))
     }
 
     /// Whether a row may have an attribute, by its layout.
@@ -538,7 +461,7 @@ impl<'a> SpanRows<'a> {
     /// Shows the span of a row to `look`.
     pub fn with<T>(&self, row: usize, look: impl FnOnce(&Span<'_>) -> T) -> T {
         let attributes = RowAttributes { attached: &self.attached, row };
-        let resource = self.attached.resource(row);
+        let resource = self.attached.resources.get(row);
         let range = self.links.as_ref().map_or(0..0, |links| range(links.list, row));
         let texts: Vec<Parsed> = match &self.links {
             Some(links) => range.clone().map(|at| Parsed::attributes(links.attributes.value(at))).collect(),

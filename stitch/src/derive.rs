@@ -4,9 +4,10 @@
 //! on no hop: which rules may find something is decided once for each layout of
 //! attributes, of which there are few.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
 
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use arrow::array::{
     ArrayRef, FixedSizeBinaryBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
 };
@@ -22,8 +23,9 @@ use crate::key::{Direction, Key, KeyHash, Kind, hash_parts};
 use crate::span::{Attributes, Span, SpanKind};
 use crate::words::Words;
 
-/// Layouts that are remembered.
+/// Layouts that are remembered, and the longest: those of one operation are alike, and short.
 const LAYOUTS_MAX: usize = 10_000;
+const LAYOUT_BYTES_MAX: usize = 4_096;
 
 /// A set of rules, a bit each, in the order of the table.
 type Mask = u128;
@@ -48,8 +50,8 @@ pub struct Deriver {
     keys: HopKeyRows,
     facts: FactRows,
     known: Known,
-    /// Which ids of X-Ray were told of which invocations of which tenants since the last batch.
-    xray: AHashSet<(String, XrayPlace)>,
+    /// Which ids of X-Ray were told of which invocations of which tenants since the last batch, and the earliest time of it.
+    xray: AHashMap<(String, XrayPlace), i64>,
 }
 
 /// An invocation, and its root and segment in X-Ray.
@@ -123,7 +125,7 @@ impl Deriver {
                     &fact,
                     &side,
                     |side, key, hash| keys.push(tenant, side, key, hash),
-                    |place| xray.insert((tenant.to_owned(), place)),
+                    |place| is_earliest(xray, (tenant.to_owned(), place), fact.time_ns),
                 );
                 facts.push(tenant, log.service, &fact);
             });
@@ -147,11 +149,13 @@ impl Deriver {
         if let Some(mask) = self.masks.get(layout) {
             return *mask;
         }
-        if self.masks.len() >= LAYOUTS_MAX {
-            self.masks.clear();
-        }
         let mask = mask_of(layout);
-        self.masks.insert(layout.to_owned(), mask);
+        if layout.len() <= LAYOUT_BYTES_MAX {
+            if self.masks.len() >= LAYOUTS_MAX {
+                self.masks.clear();
+            }
+            self.masks.insert(layout.to_owned(), mask);
+        }
         mask
     }
 }
@@ -183,7 +187,7 @@ fn fact_of(rows: &SpanRows<'_>, row: usize, span: &Span<'_>) -> Option<Fact> {
 }
 
 /// The rows by which the X-Ray ids in a platform's record lead to the invocation that it is about, and from it to them. The
-/// records of its start and of its end say the same: `is_new` tells what was not said yet.
+/// records of its start and of its end say the same: `is_new` tells what was not said yet, or only of a later time.
 fn xray_rows(
     fact: &Fact,
     side: &Side<'_>,
@@ -211,6 +215,16 @@ fn xray_rows(
         let side = Side { ids: Some((root, segment)), ..*side };
         row(&side, &key(root.to_string(), Direction::In), of_invocation);
     }
+}
+
+/// Whether nothing was told of a place yet, or only what is later: an invocation is taken for a sender only by what began
+/// after it, and records come in any order.
+fn is_earliest(told: &mut AHashMap<(String, XrayPlace), i64>, place: (String, XrayPlace), time_ns: i64) -> bool {
+    let earliest = told.get(&place).is_none_or(|known| time_ns < *known);
+    if earliest {
+        told.insert(place, time_ns);
+    }
+    earliest
 }
 
 /// A bit that is no rule's: the layout has an attribute that names an invocation.
@@ -259,8 +273,14 @@ pub fn flow_spans(deriver: &mut Deriver, batch: &RecordBatch) -> Result<Vec<Flow
     let known = Known::default();
     let rows = SpanRows::of(batch, &known)?;
     let mut spans = Vec::with_capacity(rows.len());
+    // A long layout is not remembered from batch to batch, but need not be read for each row.
+    let masks: Vec<OnceCell<Mask>> = (0..rows.layouts()).map(|_| OnceCell::new()).collect();
+    let mut mask_of = |number: usize| {
+        let mask = masks.get(number)?.get_or_init(|| deriver.mask(rows.layout(number)));
+        Some(*mask)
+    };
     for row in 0..rows.len() {
-        let mask = rows.layout_of(row).map(|number| deriver.mask(rows.layout(number))).unwrap_or_default();
+        let mask = rows.layout_of(row).and_then(&mut mask_of).unwrap_or_default();
         let mask = if rows.has_links(row) { mask | *ON_LINKS } else { mask };
         spans.push(rows.with(row, |span| flow_span(span, keys_by(mask, span).keys)));
     }

@@ -53,6 +53,8 @@ pub struct MapRow {
     pub party: Party,
     /// `cloud.account.id`, if known.
     pub account: Option<Arc<str>>,
+    /// `cloud.region`, if known.
+    pub region: Option<Arc<str>>,
 }
 
 impl Timed for MapRow {
@@ -273,7 +275,8 @@ fn sender<'a>(sent: &'a [MapRow], received: &[MapRow], to: &MapRow, told: &BTree
     let may = |from: &&MapRow| {
         // What a function sets off in its own trace is no cause of it.
         let is_own = from.span.0 == to.span.0 && from.party == to.party;
-        from.span != to.span && (!is_own || from.start_ns < to.start_ns) && agree(from, to)
+        let agrees = to.kind.scope() == Scope::World || is_own_region(from, to);
+        from.span != to.span && (!is_own || from.start_ns < to.start_ns) && agrees
     };
     // They are in the order of time.
     let begun = sent.partition_point(|from| from.start_ns <= to.end_ns.saturating_add(choose::SKEW_NS));
@@ -287,9 +290,9 @@ fn sender<'a>(sent: &'a [MapRow], received: &[MapRow], to: &MapRow, told: &BTree
     }
     let is_in_time = |from: &&MapRow| choose::is_in_time(to.kind, *from, to);
     let mut candidates: Vec<&MapRow> = candidates.filter(is_in_time).collect();
-    // What is unique in the world may come from another account, but not where one's own has it too.
-    if candidates.iter().any(|from| is_one_account(from, to)) {
-        candidates.retain(|from| is_one_account(from, to));
+    // What is unique in the world may come from another account or region, but not where one's own has it too.
+    if candidates.iter().any(|from| is_own_region(from, to)) {
+        candidates.retain(|from| is_own_region(from, to));
     }
     // Of those who wrote the same, another key may tell which of them it was.
     if to.kind.is_of_content() && candidates.iter().any(|from| told.contains(&from.span)) {
@@ -312,12 +315,18 @@ fn reads<'a>(received: &'a [MapRow], to: &MapRow) -> Vec<&'a MapRow> {
 
 /// Whether equal keys of two spans may be of one thing.
 fn agree(a: &MapRow, b: &MapRow) -> bool {
-    a.kind.scope() == Scope::World || is_one_account(a, b)
+    a.kind.scope() == Scope::World || is_one_region(a, b)
 }
 
-/// Whether two spans may be of one account: where both name one, it is the same.
-fn is_one_account(a: &MapRow, b: &MapRow) -> bool {
-    !matches!((&a.account, &b.account), (Some(a), Some(b)) if a != b)
+/// Whether a sender may be of the receiver's account and region. One in its own trace is, for context came from there.
+fn is_own_region(from: &MapRow, to: &MapRow) -> bool {
+    from.span.0 == to.span.0 || is_one_region(from, to)
+}
+
+/// Whether two spans may be of one account and region: where both name them, they are equal.
+fn is_one_region(a: &MapRow, b: &MapRow) -> bool {
+    let same = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| a.is_none() || b.is_none() || a == b;
+    same(&a.account, &b.account) && same(&a.region, &b.region)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! the facts, so that it is found out again after a restart ([`Changes::recover`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -28,6 +29,8 @@ struct Change {
     is_taken: bool,
     /// Whether something came since it was taken.
     is_again: bool,
+    /// Whether no row that says that it changed is surely newer than its roll-up.
+    is_unwritten: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +58,9 @@ pub struct Changed {
 }
 
 impl Changes {
-    /// Notes that invocations of these hours came. Gives those of the hours of which that was not known yet.
+    /// Notes that invocations of these hours came. Gives those of the hours of which that must be written: those of which
+    /// it was not known yet, and of those that are being rolled up each time. Who rolls them up may see what came a moment
+    /// ago and not what comes now: one row for both would look older than the roll-up.
     pub fn note(&self, hours: impl IntoIterator<Item = Unit>, now_ns: i64) -> Vec<Unit> {
         let mut inner = self.inner.lock();
         let mut news = Vec::new();
@@ -95,14 +100,14 @@ impl Changes {
         Changed { hours: of(&inner.hours), days: of(&inner.days), is_complete: inner.is_recovered }
     }
 
-    /// Takes changed hours that ended before `until_minute` and in which nothing came since `quiet_since_ns`: at most
-    /// `hours_max` different ones. They stay changed until [`Changes::done_hours`].
-    pub fn take_hours(&self, until_minute: i64, quiet_since_ns: i64, hours_max: usize) -> Vec<Unit> {
-        take(&mut self.inner.lock().hours, HOUR, until_minute, quiet_since_ns, hours_max)
+    /// Takes changed hours that lie within `minutes` and in which nothing came since `quiet_since_ns`: at most `hours_max`
+    /// different ones. They stay changed until [`Changes::done_hours`].
+    pub fn take_hours(&self, minutes: Range<i64>, quiet_since_ns: i64, hours_max: usize) -> Vec<Unit> {
+        take(&mut self.inner.lock().hours, HOUR, &minutes, quiet_since_ns, hours_max)
     }
 
     /// Takes changed days, as [`Changes::take_hours`] takes hours: those none of whose hours is changed.
-    pub fn take_days(&self, until_minute: i64, quiet_since_ns: i64, days_max: usize) -> Vec<Unit> {
+    pub fn take_days(&self, minutes: Range<i64>, quiet_since_ns: i64, days_max: usize) -> Vec<Unit> {
         let mut inner = self.inner.lock();
         let Inner { hours, days, .. } = &mut *inner;
         let open: BTreeSet<Unit> = hours
@@ -114,7 +119,7 @@ impl Changes {
         let whole = std::mem::take(days);
         let (mut closed, left): (BTreeMap<_, _>, BTreeMap<_, _>) =
             whole.into_iter().partition(|(u, _)| !open.contains(u));
-        let taken = take(&mut closed, DAY, until_minute, quiet_since_ns, days_max);
+        let taken = take(&mut closed, DAY, &minutes, quiet_since_ns, days_max);
         *days = left;
         days.append(&mut closed);
         taken
@@ -144,21 +149,22 @@ impl Changes {
     }
 }
 
-/// Notes a change; whether that is news to who reads.
+/// Notes a change; whether that is news to who finds out after a restart what changed.
 fn touch(units: &mut BTreeMap<Unit, Change>, unit: Unit, now_ns: i64) -> bool {
     let change = units.entry(unit);
     let is_new = matches!(change, std::collections::btree_map::Entry::Vacant(_));
     let change = change.or_default();
     change.touched_at = now_ns;
-    let is_news = is_new || (change.is_taken && !change.is_again);
+    let is_news = is_new || change.is_taken || change.is_unwritten;
     change.is_again |= change.is_taken;
+    change.is_unwritten &= change.is_taken;
     is_news
 }
 
 fn take(
     units: &mut BTreeMap<Unit, Change>,
     length: i64,
-    until_minute: i64,
+    within: &Range<i64>,
     quiet_since_ns: i64,
     units_max: usize,
 ) -> Vec<Unit> {
@@ -166,8 +172,8 @@ fn take(
     let mut places: BTreeSet<(Arc<str>, i64)> = BTreeSet::new();
     for (unit, change) in units.iter_mut() {
         let (tenant, minute, _) = unit;
-        let is_due =
-            !change.is_taken && minute.saturating_add(length) <= until_minute && change.touched_at <= quiet_since_ns;
+        let is_within = *minute >= within.start && minute.saturating_add(length) <= within.end;
+        let is_due = is_within && !change.is_taken && change.touched_at <= quiet_since_ns;
         let place = (tenant.clone(), *minute);
         if !is_due || (places.len() >= units_max && !places.contains(&place)) {
             continue;
@@ -182,7 +188,10 @@ fn take(
 fn done(units: &mut BTreeMap<Unit, Change>, finished: &[Unit]) {
     for unit in finished {
         match units.get_mut(unit) {
-            Some(change) if change.is_again => (change.is_taken, change.is_again) = (false, false),
+            // What came may be in the roll-up, and its row as old as that.
+            Some(change) if change.is_again => {
+                *change = Change { touched_at: change.touched_at, is_unwritten: true, ..Change::default() };
+            }
             Some(_) => drop(units.remove(unit)),
             None => {}
         }
@@ -206,10 +215,10 @@ mod tests {
         let changes = Changes::default();
         assert_eq!(changes.note([unit(1, "f"), unit(1, "f"), unit(2, "f")], 5), [unit(1, "f"), unit(2, "f")]);
         assert!(changes.note([unit(1, "f")], 6).is_empty());
-        assert!(changes.take_hours(HOUR, 10, 9).is_empty(), "no hour has ended");
-        assert!(changes.take_hours(2 * HOUR, 5, 9).is_empty(), "something came lately");
-        assert_eq!(changes.take_hours(2 * HOUR, 6, 9), [unit(1, "f")]);
-        assert!(changes.take_hours(2 * HOUR, 6, 9).is_empty(), "it is taken");
+        assert!(changes.take_hours(0..HOUR, 10, 9).is_empty(), "no hour has ended");
+        assert!(changes.take_hours(0..2 * HOUR, 5, 9).is_empty(), "something came lately");
+        assert_eq!(changes.take_hours(0..2 * HOUR, 6, 9), [unit(1, "f")]);
+        assert!(changes.take_hours(0..2 * HOUR, 6, 9).is_empty(), "it is taken");
         assert_eq!(hours(&changes), [1, 2]);
         changes.done_hours(&[unit(1, "f")]);
         assert_eq!(hours(&changes), [2]);
@@ -220,27 +229,42 @@ mod tests {
     fn what_comes_while_it_is_rolled_up_changes_it_again() {
         let changes = Changes::default();
         changes.note([unit(1, "f")], 5);
-        let taken = changes.take_hours(9 * HOUR, 9, 9);
-        assert_eq!(changes.note([unit(1, "f")], 6), [unit(1, "f")], "it is news");
-        assert!(changes.note([unit(1, "f")], 7).is_empty());
+        let taken = changes.take_hours(0..9 * HOUR, 9, 9);
+        for at in [6, 7] {
+            assert_eq!(
+                changes.note([unit(1, "f")], at),
+                [unit(1, "f")],
+                "each is news: the count may lie between them"
+            );
+        }
         changes.done_hours(&taken);
         assert_eq!(hours(&changes), [1]);
-        let taken = changes.take_hours(9 * HOUR, 9, 9);
+        assert_eq!(changes.note([unit(1, "f")], 8), [unit(1, "f")], "what came before may be in the roll-up");
+        assert!(changes.note([unit(1, "f")], 9).is_empty());
+        let taken = changes.take_hours(0..9 * HOUR, 9, 9);
         changes.give_back(&taken);
-        assert_eq!(changes.take_hours(9 * HOUR, 9, 9), taken);
+        assert_eq!(changes.take_hours(0..9 * HOUR, 9, 9), taken);
+    }
+
+    #[test]
+    fn only_what_lies_within_is_taken() {
+        let changes = Changes::default();
+        changes.note([unit(1, "f"), unit(2, "f"), unit(3, "f"), unit(30, "f")], 5);
+        assert_eq!(changes.take_hours(2 * HOUR..4 * HOUR, 9, 9), [unit(2, "f"), unit(3, "f")]);
+        assert_eq!(changes.take_hours(4 * HOUR..i64::MAX, 9, 9), [unit(30, "f")]);
     }
 
     #[test]
     fn a_day_waits_for_its_hours() {
         let changes = Changes::default();
         changes.note([unit(1, "f"), unit(2, "f"), unit(25, "f")], 5);
-        assert!(changes.take_days(9 * DAY, 9, 9).is_empty());
-        let taken = changes.take_hours(DAY, 9, 1);
+        assert!(changes.take_days(0..9 * DAY, 9, 9).is_empty());
+        let taken = changes.take_hours(0..DAY, 9, 1);
         assert_eq!(taken, [unit(1, "f")], "one hour at a time");
         changes.done_hours(&taken);
-        assert!(changes.take_days(9 * DAY, 9, 9).is_empty());
-        changes.done_hours(&changes.take_hours(DAY, 9, 9));
-        let days = changes.take_days(9 * DAY, 9, 9);
+        assert!(changes.take_days(0..9 * DAY, 9, 9).is_empty());
+        changes.done_hours(&changes.take_hours(0..DAY, 9, 9));
+        let days = changes.take_days(0..9 * DAY, 9, 9);
         assert_eq!(days, [unit(0, "f")]);
         changes.done_days(&days);
         assert_eq!(changes.changed("t").days.iter().map(|(m, _)| *m).collect::<Vec<_>>(), [DAY]);

@@ -118,7 +118,10 @@ fn changes_of(batches: &Batches) -> Vec<Unit> {
         for row in 0..rows.num_rows() {
             let minute = times.value(row).div_euclid(MINUTE_NS);
             let hours = [minute - RUN_MAX, minute, minute.saturating_add(HOUR)];
-            places.extend(hours.map(|m| (tenants.key(row), functions.key(row), m.div_euclid(HOUR) * HOUR)));
+            let hours = hours.map(|m| m.div_euclid(HOUR) * HOUR);
+            // At the ends of what a time can be there are hours that have none: their rows would be of another hour.
+            let hours = hours.into_iter().filter(|hour| hour.checked_mul(MINUTE_NS).is_some());
+            places.extend(hours.map(|hour| (tenants.key(row), functions.key(row), hour)));
         }
         let (tenants, functions) = (tenants.values().as_string_opt::<i32>(), functions.values().as_string_opt::<i32>());
         let (Some(tenants), Some(functions)) = (tenants, functions) else { continue };
@@ -140,4 +143,31 @@ fn changed_rows(units: Vec<Unit>, position: Position) -> Batches {
         batch(tenant, &rows).ok().flatten().map(|rows| (Table::FunctionMinutes, rows))
     };
     tenants.iter().filter_map(of_tenant).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hopline_stitch::facts;
+    use hopline_stitch::invocation::{Fact, Source};
+
+    use super::*;
+
+    #[test]
+    fn facts_change_the_hours_in_which_their_invocation_may_have_begun_and_the_next() {
+        let minute = |n: i64| n * MINUTE_NS;
+        for (time, expected) in [
+            (minute(600), vec![540, 600, 660]),
+            (minute(617), vec![600, 660]),
+            // The hours before the first and after the last have no time.
+            (i64::MAX, vec![i64::MAX / MINUTE_NS / HOUR * HOUR]),
+            (i64::MIN, vec![i64::MIN / MINUTE_NS / HOUR * HOUR]),
+        ] {
+            let fact = Fact { function: Some("f".to_owned()), ..Fact::new(Source::Span, time) };
+            let rows = facts::batch("t", "s", &[fact]).unwrap().unwrap();
+            let units = changes_of(&vec![(Table::Invocations, rows)]);
+            assert_eq!(units, expected.iter().map(|hour| ("t".into(), *hour, "f".into())).collect::<Vec<Unit>>());
+        }
+    }
 }

@@ -16,7 +16,7 @@ mod throttles;
 pub(crate) use one::function;
 pub(crate) use overview::functions;
 
-use super::params::{Params, TimeRange};
+use super::params::{Params, TimeRange, bad};
 use crate::error::Error;
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -25,6 +25,9 @@ const HOUR: i64 = 3_600_000_000_000;
 pub(super) fn range_of(params: &Params) -> Result<TimeRange, Error> {
     let TimeRange { start, end } = params.range()?;
     let end = end.unwrap_or_else(|| params.now());
+    if start.is_some_and(|start| start >= end) {
+        return Err(bad("start", "must be earlier than now, which is the end of the range unless end is given"));
+    }
     Ok(TimeRange { start: Some(start.unwrap_or(end.saturating_sub(HOUR))), end: Some(end) })
 }
 

@@ -17,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
 use super::answer::{self, Cursor, json, rfc3339};
+use super::flow::left_by;
 use super::params::{Params, TimeRange};
 use crate::engine::Session;
 use crate::error::{Error, Problem};
@@ -413,7 +414,7 @@ pub(crate) struct OneInvocationAnswer {
 /// Where to read on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvocationLinks {
-    /// Its flow, if its span or its caller's is stored.
+    /// Its flow, if its span, its caller's or one that it left is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<String>,
     /// Its log records.
@@ -458,7 +459,9 @@ async fn links(session: &Session, first: &Invocation) -> Result<InvocationLinks,
     let id = encode(&first.id);
     let by_span =
         first.trace_id.zip(first.span_id).map(|(trace, span)| format!("/api/v1/flows/{trace}?span_id={span}"));
-    let flow = match has_keys(session, &first.id).await? {
+    // What it left behind, if its span never came.
+    let left = if first.has_span { None } else { left_by(session, &first.id).await? };
+    let flow = match left.is_some() || has_keys(session, &first.id).await? {
         true => Some(format!("/api/v1/flows?invocation_id={id}")),
         false => by_span,
     };
@@ -469,7 +472,7 @@ async fn links(session: &Session, first: &Invocation) -> Result<InvocationLinks,
     Ok(InvocationLinks {
         flow,
         logs: format!("/api/v1/logs?invocation_id={id}"),
-        trace: first.trace_id.map(|trace| format!("/api/v1/traces/{trace}")),
+        trace: first.trace_id.or(left).map(|trace| format!("/api/v1/traces/{trace}")),
         function: first.function.as_deref().map(function),
     })
 }

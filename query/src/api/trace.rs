@@ -130,8 +130,10 @@ pub(in crate::api) enum Format {
 impl Format {
     /// The format that `Accept` asks for: JSON unless it says otherwise.
     pub(in crate::api) fn of(headers: &HeaderMap) -> Result<Self, Error> {
-        let Some(accept) = headers.get(http::header::ACCEPT) else { return Ok(Self::Json) };
-        let accept = accept.to_str().unwrap_or_default();
+        let accept = headers.get(http::header::ACCEPT).map_or("", |accept| accept.to_str().unwrap_or("-"));
+        if accept.trim().is_empty() {
+            return Ok(Self::Json);
+        }
         let mut best: Option<(f32, Self)> = None;
         for part in accept.split(',') {
             let mut pieces = part.split(';').map(str::trim);

@@ -80,6 +80,19 @@ impl Bench {
         assert!(self.changed().hours.is_empty() && self.changed().days.is_empty());
     }
 
+    /// Forgets what is in memory only, as a restart does, and finds out again what changed.
+    async fn restart(&self) {
+        self.kept.storage.flush().unwrap();
+        // What came since it was taken needs to be done twice.
+        for _ in 0..2 {
+            let Changed { hours, days, .. } = self.changed();
+            self.kept.storage.changes().done_hours(&units(&hours));
+            self.kept.storage.changes().done_days(&units(&days));
+        }
+        assert!(self.changed().hours.is_empty() && self.changed().days.is_empty());
+        self.roller.recover().await.unwrap();
+    }
+
     fn changed(&self) -> Changed {
         self.kept.storage.changes().changed("default")
     }
@@ -126,6 +139,10 @@ impl Bench {
             self.check(Some("f1"), from, to).await;
         }
     }
+}
+
+fn units(of: &BTreeSet<(i64, Arc<str>)>) -> Vec<Unit> {
+    of.iter().map(|(minute, function)| ("default".into(), *minute, Arc::clone(function))).collect()
 }
 
 fn of(read: &Rollups, function: &str) -> Rollup {
@@ -175,18 +192,105 @@ async fn what_changed_is_found_out_again_after_a_restart() {
     add(&mut bench, 1_000);
     let before = bench.changed();
     assert!(!before.hours.is_empty());
-    // As after a restart: nothing is remembered.
-    bench.kept.storage.flush().unwrap();
-    let (hours, days) = (before.hours.clone(), before.days.clone());
-    let units = |of: &BTreeSet<(i64, Arc<str>)>| -> Vec<Unit> {
-        of.iter().map(|(minute, function)| ("default".into(), *minute, Arc::clone(function))).collect()
-    };
-    bench.kept.storage.changes().done_hours(&units(&hours));
-    bench.kept.storage.changes().done_days(&units(&days));
-    assert!(bench.changed().hours.is_empty());
-    bench.roller.recover().await.unwrap();
+    let (hours, days) = (before.hours, before.days);
+    bench.restart().await;
     assert_eq!((bench.changed().hours, bench.changed().days), (hours, days));
     bench.check(None, DAY0, DAY0 + DAY).await;
     bench.roll().await;
+    bench.check(None, DAY0, DAY0 + DAY).await;
+}
+
+/// Some invocations of one function that all began in one hour.
+fn of_one(number: u64) -> Vec<Fact> {
+    let random = &mut Random(number);
+    let facts = (0..3).flat_map(|n| invocation(random, number * 10 + n, DAY0 + 610, 20));
+    facts.map(|fact| Fact { function: Some("f1".to_owned()), ..fact }).collect()
+}
+
+#[tokio::test]
+async fn what_comes_after_its_hour_was_counted_is_found_out_again_after_a_restart() {
+    let all = DAY0..DAY0 + DAY;
+    // What comes after the count: before it is done, or after.
+    for is_before_done in [true, false] {
+        let mut bench = Bench::new();
+        bench.roller.recover().await.unwrap();
+        bench.add(&of_one(1));
+        let changes = bench.kept.storage.changes();
+        let taken = changes.take_hours(all.clone(), 0, 9);
+        assert_eq!(taken.len(), 3);
+        bench.add(&of_one(2));
+        for units in by_place(&taken) {
+            bench.roller.hour(&units).await.unwrap();
+        }
+        if is_before_done {
+            bench.add(&of_one(3));
+        }
+        bench.kept.storage.changes().done_hours(&taken);
+        if !is_before_done {
+            bench.add(&of_one(3));
+        }
+        bench.restart().await;
+        assert_eq!(bench.changed().hours.len(), 3, "{is_before_done}");
+        bench.check(None, all.start, all.end).await;
+        bench.roll().await;
+        bench.check(None, all.start, all.end).await;
+    }
+}
+
+#[tokio::test]
+async fn a_day_is_not_added_up_while_an_hour_of_it_changes() {
+    let mut bench = Bench::new();
+    bench.roller.recover().await.unwrap();
+    bench.add(&of_one(1));
+    let (all, changes) = (DAY0..DAY0 + DAY, bench.kept.storage.changes());
+    let hours = changes.take_hours(all.clone(), 0, 9);
+    for units in by_place(&hours) {
+        bench.roller.hour(&units).await.unwrap();
+    }
+    changes.done_hours(&hours);
+    let days = changes.take_days(all.clone(), 0, 9);
+    assert_eq!(days.len(), 1);
+    bench.add(&of_one(2));
+    bench.roller.day(&days).await.unwrap();
+    let rows = newest_rows(&bench.roller.session("default"), Resolution::Day, None, DAY0, DAY0 + DAY).await.unwrap();
+    assert!(rows.is_empty(), "{rows:?}");
+    bench.kept.storage.changes().done_days(&days);
+    bench.check(None, all.start, all.end).await;
+    bench.restart().await;
+    assert_eq!((bench.changed().hours.len(), bench.changed().days.len()), (3, 1));
+    bench.check(None, all.start, all.end).await;
+    bench.roll().await;
+    bench.check(None, all.start, all.end).await;
+}
+
+#[tokio::test]
+async fn what_is_far_ahead_is_counted_and_not_waited_for() {
+    let mut bench = Bench::new();
+    bench.roller.recover().await.unwrap();
+    bench.add(&of_one(1));
+    let now = (DAY0 - 2 * DAY) * MINUTE_NS;
+    let check = async |bench: &Bench| bench.check(None, DAY0 - DAY, DAY0 + 3 * DAY).await;
+    check(&bench).await;
+    // As long as something comes now and then, it is not over.
+    let touched: Vec<Unit> = units(&bench.changed().hours);
+    bench.kept.storage.changes().note(touched, now - QUIET_AHEAD_NS / 2);
+    assert!(!bench.roller.roll(now).await);
+    while bench.roller.roll(now + QUIET_AHEAD_NS).await {}
+    assert!(bench.changed().hours.is_empty() && bench.changed().days.is_empty());
+    check(&bench).await;
+    // When its time comes, the rest of the hour is counted with it.
+    bench.add(&of_one(2));
+    check(&bench).await;
+    bench.roll().await;
+    check(&bench).await;
+}
+
+#[tokio::test]
+async fn an_hour_of_the_day_that_comes_is_waited_for() {
+    let mut bench = Bench::new();
+    bench.roller.recover().await.unwrap();
+    bench.add(&of_one(1));
+    assert!(!bench.roller.roll((DAY0 - DAY / 2) * MINUTE_NS).await);
+    assert_eq!(bench.changed().hours.len(), 3);
     bench.check(None, DAY0, DAY0 + DAY).await;
 }

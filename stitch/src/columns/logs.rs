@@ -73,7 +73,7 @@ impl<'a> LogRows<'a> {
             service: self.services.or_empty(row),
             function: self.functions.get(row).filter(|f| !f.is_empty()),
             attributes: &attributes,
-            resource: self.attached.resource(row),
+            resource: self.attached.resources.get(row),
         })
     }
 }

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Float64Type, TimestampNanosecondType, UInt64Type};
 
 use super::FactRows;
-use crate::columns::{ColumnsError, Known, Text};
+use crate::columns::{ColumnsError, Known, Resources, Text};
 use crate::invocation::{Fact, MetricView, is_of_functions};
 
 /// Adds the facts that follow from a batch of `metrics`. Points of all but a few metrics cost one look at their name.
@@ -17,14 +17,12 @@ pub(crate) fn add(metrics: &RecordBatch, known: &Known, rows: &mut FactRows) -> 
     let text = |name: &'static str| Text::of(metrics, name);
     let (tenants, services, functions) = (text("tenant")?, text("service")?, text("function")?);
     let (units, temporalities, scopes) = (text("unit")?, text("temporality")?, text("scope_name")?);
-    let resources = text("resource")?;
+    let resources = Resources::of(metrics, known)?;
     let times = numbers::<TimestampNanosecondType>(metrics, "time")?;
     let starts = numbers::<TimestampNanosecondType>(metrics, "start_time")?;
     let (values, sums) = (numbers::<Float64Type>(metrics, "value")?, numbers::<Float64Type>(metrics, "sum")?);
     let counts = numbers::<UInt64Type>(metrics, "count")?;
     for row in taken {
-        let resource = resources.or_empty(row);
-        let resource = known.resource(resource);
         let fact = Fact::of_metric(&MetricView {
             time_ns: times(row).unwrap_or_default(),
             start_ns: starts(row).filter(|start| *start > 0),
@@ -36,7 +34,7 @@ pub(crate) fn add(metrics: &RecordBatch, known: &Known, rows: &mut FactRows) -> 
             sum: sums(row),
             scope: scopes.or_empty(row),
             function: functions.get(row).filter(|f| !f.is_empty()),
-            resource: &*resource,
+            resource: resources.get(row),
         });
         fact.iter().for_each(|fact| rows.push(tenants.or_empty(row), services.or_empty(row), fact));
     }
@@ -58,6 +56,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampNanosecondArray, UInt64Array};
+    use arrow::array::{DictionaryArray, Int32Array};
+    use arrow::datatypes::Int32Type;
 
     use super::*;
     use crate::facts::facts;
@@ -70,6 +70,13 @@ mod tests {
 
     /// A batch with what is read of the table.
     fn points(rows: &[Point<'_>]) -> RecordBatch {
+        points_of(RESOURCE, rows)
+    }
+
+    fn points_of(resource: &str, rows: &[Point<'_>]) -> RecordBatch {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![resource]));
+        let keys = Int32Array::from(vec![0; rows.len()]);
+        let resources: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::try_new(keys, texts).unwrap());
         let words = |word: &str| -> ArrayRef { Arc::new(StringArray::from(vec![word; rows.len()])) };
         let names: StringArray = rows.iter().map(|row| Some(row.0)).collect();
         let columns: Vec<(&str, ArrayRef)> = vec![
@@ -80,7 +87,7 @@ mod tests {
             ("unit", words("s")),
             ("temporality", words("delta")),
             ("scope_name", words("shop")),
-            ("resource", words(RESOURCE)),
+            ("resource", resources),
             ("time", Arc::new(TimestampNanosecondArray::from(vec![9_000; rows.len()]))),
             ("start_time", Arc::new(TimestampNanosecondArray::from(vec![5_000; rows.len()]))),
             ("value", Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.1)))),
@@ -112,6 +119,19 @@ mod tests {
         assert_eq!(told, expected);
         assert!(found.iter().all(|f| f.instance.as_deref() == Some("2026/11/21/[7]ab")));
         assert!(found.iter().all(|f| f.function.as_deref() == Some("orders")));
+    }
+
+    /// To read the resource of each point would be to read 20 gigabytes.
+    #[test]
+    fn a_large_resource_of_many_points_is_read_once() {
+        let note = "x".repeat(1_000_000);
+        let resource = format!(r#"{{"attributes":{{"faas.name":"orders","note":"{note}","faas.instance":"7"}}}}"#);
+        let mut rows = FactRows::default();
+        let points = points_of(&resource, &[("faas.mem_usage", None, Some(1), Some(1e8)); 20_000]);
+        add(&points, &Known::default(), &mut rows).unwrap();
+        let found = facts(&rows.finish().unwrap().unwrap()).unwrap();
+        assert_eq!(found.len(), 20_000);
+        assert!(found.iter().all(|f| f.instance.as_deref() == Some("7")));
     }
 
     #[test]

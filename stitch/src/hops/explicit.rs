@@ -4,7 +4,9 @@
 //! They are brought into the form that the other rules give, and where one side may know less than the other, into
 //! all forms under which it may be looked for.
 
-use super::{Hop, HopKeys, Rule, azure, brokers, cloudevents, gcp, lambda, messaging, objects, pointers};
+use ahash::AHashSet;
+
+use super::{Hop, HopKeys, KEYS_MAX, Rule, azure, brokers, cloudevents, gcp, lambda, messaging, objects, pointers};
 use super::{short_name, workflows, xray};
 use crate::key::{Direction, Key, Kind};
 use crate::ranges::Range;
@@ -18,26 +20,61 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: IN, hop: "message", direction: Direction::In, reads: &[IN], on_links: true, find },
 ];
 
+/// Texts that are no keys are refused, and counted. Of the keys, each once, the first [`KEYS_MAX`] are looked at: a span keeps
+/// no more. What comes behind them is dropped, and counted once a text whatever it is, because to find out more of each of
+/// them would cost more than the span is worth.
 fn find(rule: &Rule, span: &Span<'_>, found: &mut HopKeys) {
     let links = span.links.iter().map(|link| link.attributes);
-    let mut given = Vec::new();
+    let mut given: Vec<(Key, Vec<Key>)> = Vec::new();
+    let mut seen: AHashSet<Key> = AHashSet::new();
     for text in std::iter::once(span.attributes).chain(links).flat_map(|attributes| attributes.texts(rule.name)) {
-        let key = text.trim().parse::<Key>().ok();
-        let forms = key.as_ref().map(|key| forms(key, rule.direction, span)).unwrap_or_default();
-        match key {
-            Some(key) if !forms.is_empty() => given.push((destination(&key, span), forms)),
-            _ => found.refused += 1,
+        let Ok(key) = text.trim().parse::<Key>() else {
+            found.refused += 1;
+            continue;
+        };
+        if seen.contains(&key) {
+            continue;
+        }
+        if given.len() >= KEYS_MAX {
+            found.dropped += 1;
+            continue;
+        }
+        let forms = forms(&key, rule.direction, span);
+        if forms.is_empty() {
+            found.refused += 1;
+        } else {
+            seen.insert(key.clone());
+            given.push((key, forms));
         }
     }
+    push(rule, span, &given, found);
+}
+
+/// Adds keys in their forms, until there are as many as a span may have.
+fn push(rule: &Rule, span: &Span<'_>, given: &[(Key, Vec<Key>)], found: &mut HopKeys) {
+    let mut destinations = Destinations { span, known: Vec::new() };
+    let mut beyond = Vec::new();
+    let mut is_full = false;
     // Each message has its first form before any has another: there may be more than a span may have.
     let most = given.iter().map(|(_, forms)| forms.len()).max().unwrap_or_default();
     for form in 0..most {
-        for (destination, forms) in &given {
-            if let Some(key) = forms.get(form) {
-                found.push_hop(rule, hop_of(key, span), key.clone(), destination.as_deref());
+        for (key, forms) in given {
+            let Some(form) = forms.get(form) else { continue };
+            is_full = is_full || of_side(found, rule.direction).count() >= KEYS_MAX;
+            if is_full {
+                beyond.push(form);
+            } else {
+                found.push_hop(rule, hop_of(form, span), form.clone(), destinations.of(key));
             }
         }
     }
+    let kept: AHashSet<&Key> = of_side(found, rule.direction).collect();
+    let dropped = beyond.iter().filter(|key| !kept.contains(**key)).count();
+    found.dropped += dropped;
+}
+
+fn of_side(found: &HopKeys, side: Direction) -> impl Iterator<Item = &Key> {
+    found.keys.iter().filter(move |k| k.direction == side).map(|k| &k.key)
 }
 
 /// The key in all forms under which its other side may be looked for; none if it is no identity.
@@ -106,31 +143,58 @@ fn hop_of(key: &Key, span: &Span<'_>) -> Hop {
     }
 }
 
-/// The destination that the key names, else the one that the span names.
-fn destination(key: &Key, span: &Span<'_>) -> Option<String> {
+/// Where the keys of a span lead.
+struct Destinations<'r, 's> {
+    span: &'r Span<'s>,
+    /// What the span names for keys of a kind. To find it may take as long as the span is large, so it is done once a kind.
+    known: Vec<(Kind, Option<String>)>,
+}
+
+impl Destinations<'_, '_> {
+    /// The destination that the key names, else the one that the span names.
+    fn of<'k>(&'k mut self, key: &'k Key) -> Option<&'k str> {
+        let named = named(key);
+        if named.is_some() {
+            return named;
+        }
+        let place = self.known.iter().position(|(kind, _)| *kind == key.kind);
+        let place = place.unwrap_or_else(|| {
+            self.known.push((key.kind, of_span(key.kind, self.span)));
+            self.known.len() - 1
+        });
+        self.known.get(place)?.1.as_deref()
+    }
+}
+
+/// The destination that the key itself names.
+fn named(key: &Key) -> Option<&str> {
     let id = key.id.as_str();
     let part = |separator: char, n: usize| id.split(separator).nth(n);
-    let named = match key.kind {
-        Kind::Lambda | Kind::LambdaOutcome => lambda::callee(span).filter(|_| span.kind.is_out()).or(span.function),
+    match key.kind {
         // <region>:<stream>:…
         Kind::Kinesis | Kind::KinesisRange => part(':', 1),
         Kind::Firehose => part(':', 0),
         Kind::S3Object | Kind::S3Version | Kind::CloudStorage | Kind::Blob => part('|', 0),
-        Kind::S3Request | Kind::S3Pointer => span.attributes.first_text(&["aws.s3.bucket", "aws.bucket.name"]),
-        Kind::DynamoItem => return table(span),
         Kind::StepFunctions => workflows::machine_of(id),
         Kind::Kafka | Kind::KafkaRange => brokers::topic_of(id),
         Kind::Broker => part('|', 1).filter(|destination| *destination != "-"),
         Kind::ServiceBus | Kind::EventHub => azure::entity_of(id),
         Kind::CloudTask => gcp::queue_of(id),
+        _ => None,
+    }
+}
+
+/// The destination that the span names, for keys of a kind.
+fn of_span(kind: Kind, span: &Span<'_>) -> Option<String> {
+    let named = match kind {
+        Kind::Lambda | Kind::LambdaOutcome => lambda::callee(span).filter(|_| span.kind.is_out()).or(span.function),
+        Kind::S3Request | Kind::S3Pointer => span.attributes.first_text(&["aws.s3.bucket", "aws.bucket.name"]),
+        Kind::DynamoItem => return table(span),
         Kind::EventBridge => span.attributes.first_text(&["aws.eventbridge.bus.name", "aws.event_bridge.bus.name"]),
         _ => None,
     };
-    let of_span = || {
-        let system = messaging::System::of(span)?;
-        messaging::destination(span, system)
-    };
-    named.or_else(of_span).map(str::to_owned)
+    let of_messages = || messaging::destination(span, messaging::System::of(span)?);
+    named.or_else(of_messages).map(str::to_owned)
 }
 
 /// The only table that a call names.

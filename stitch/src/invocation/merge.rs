@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use ahash::AHashMap;
 use hopline_model::{SpanId, TraceId};
 
-use super::attempts::{self, Attempt};
+use super::attempts::{self, Attempt, RUN_MAX_NS};
 use super::environment::{self, Environment, EnvironmentKey, Reinit};
 use super::outcome::End;
 use super::start::{self, PREINIT_GAP_NS, Signs, StartEvidence, Turn};
 use super::words::{Architecture, InitType, Outcome, Provider, Source, StartType, Status, Trigger};
-use super::{Fact, outcome};
+use super::{Fact, outcome, tries};
 use crate::cost::{Cost, PriceTable, Usage};
 
 /// What the caller knows of an environment's time before the given facts.
@@ -157,6 +157,8 @@ pub struct Merged {
     /// Facts without a request id of which one cannot tell to which invocation they belong.
     pub unplaced: usize,
     by_instance: AHashMap<String, Vec<usize>>,
+    /// The log streams of environments that have another name too.
+    streams: AHashMap<String, String>,
 }
 
 impl Merged {
@@ -169,10 +171,33 @@ impl Merged {
         let started = |at: &usize| self.invocations.get(*at).is_some_and(|i| i.start_ns <= time_ns);
         let before = of_instance.get(..of_instance.partition_point(started))?;
         let near = before.iter().rev().take(CONCURRENT_MAX).filter_map(|at| self.invocations.get(*at));
-        let mut running = near.filter(|i| i.end_ns().is_none_or(|end| end >= time_ns));
-        let first = running.next()?;
         // One whose end nobody knows has ended when the next began.
-        running.all(|other| other.end_ns().is_none()).then_some(first)
+        let mut running = near.enumerate().filter(|(before, i)| match i.end_ns() {
+            Some(end) => end >= time_ns,
+            None => *before == 0 && time_ns <= i.start_ns.saturating_add(RUN_MAX_NS),
+        });
+        let (_, first) = running.next()?;
+        running.next().is_none().then_some(first)
+    }
+
+    /// The lost invocation that left a span of `function` behind, which ran in an environment at a time: the one that
+    /// ran there; else the only one of the function that ran then and whose environment nobody knows by the name of
+    /// its log stream, as the spans do. OpenTelemetry's Lambda extension names environments in its own way.
+    pub fn lost_at(&self, function: &str, instance: &str, time_ns: i64) -> Option<&Invocation> {
+        let is_of = |i: &&Invocation| i.function.as_deref() == Some(function);
+        if let Some(here) = self.at(instance, time_ns) {
+            return Some(here).filter(|i| is_of(i) && !i.has_span);
+        }
+        let is_unnamed = |i: &&Invocation| {
+            i.instance.as_deref().is_none_or(|name| !tries::is_stream(name) && !self.streams.contains_key(name))
+        };
+        let ran = |i: &&Invocation| {
+            let end = i.end_ns().unwrap_or(i.start_ns.saturating_add(RUN_MAX_NS));
+            (i.start_ns..=end).contains(&time_ns)
+        };
+        let mut lost = self.invocations.iter().filter(|i| !i.has_span && is_of(i) && is_unnamed(i) && ran(i));
+        let first = lost.next()?;
+        lost.next().is_none().then_some(first)
     }
 }
 
@@ -187,6 +212,14 @@ pub fn merge<'a>(facts: impl IntoIterator<Item = &'a Fact>, rules: &Rules<'_>) -
         rest.iter().partition(|fact| fact.source == Source::LogsDropped);
 
     let (attempts, unplaced) = attempts::group(&of_invocations);
+    let mut streams: AHashMap<String, String> = AHashMap::new();
+    for (name, stream) in attempts.iter().filter_map(|attempt| attempt.marks.names()) {
+        let known = streams.entry(name.to_owned()).or_insert_with(|| stream.to_owned());
+        // Whatever the order.
+        if stream < known.as_str() {
+            stream.clone_into(known);
+        }
+    }
     let mut found: Vec<(Invocation, Signs)> = attempts.iter().map(of_attempt).collect();
     found.sort_by(|(a, _), (b, _)| (a.start_ns, &a.id, a.attempt).cmp(&(b.start_ns, &b.id, b.attempt)));
     let environments = settle(&mut found, environment::of_facts(&of_environments), rules);
@@ -196,11 +229,13 @@ pub fn merge<'a>(facts: impl IntoIterator<Item = &'a Fact>, rules: &Rules<'_>) -
         dropped_records: dropped.iter().filter_map(|fact| fact.dropped_records).fold(0, i64::saturating_add),
         unplaced,
         by_instance: AHashMap::new(),
+        streams,
     };
     for (at, invocation) in merged.invocations.iter_mut().enumerate() {
         invocation.cost = rules.prices.and_then(|prices| prices.cost(&usage(invocation)));
-        if let Some(instance) = &invocation.instance {
-            merged.by_instance.entry(instance.clone()).or_default().push(at);
+        let stream = invocation.instance.as_ref().and_then(|name| merged.streams.get(name));
+        for name in invocation.instance.iter().chain(stream) {
+            merged.by_instance.entry(name.clone()).or_default().push(at);
         }
     }
     merged

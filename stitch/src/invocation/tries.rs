@@ -225,6 +225,11 @@ impl<'a> Marks<'a> {
         self.other = Spans::together(self.other, other.other);
     }
 
+    /// The names of its environment, if it has two: the other one, and that of the log stream.
+    pub(super) fn names(&self) -> Option<(&'a str, &'a str)> {
+        self.instance.zip(self.stream)
+    }
+
     /// The trace of its span.
     fn trace(&self) -> Option<TraceId> {
         self.server.or(self.other).and_then(|spans| spans.trace_id)
@@ -268,7 +273,7 @@ fn least(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     a.into_iter().chain(b).min()
 }
 
-fn is_stream(name: &str) -> bool {
+pub(super) fn is_stream(name: &str) -> bool {
     name.contains('/')
 }
 

@@ -10,13 +10,14 @@ use crate::span::SpanKind;
 
 const S: i64 = 1_000_000_000;
 
-/// Reads rows, one a line: `out|in key hop@destination party trace start end [error] [main] [account=…] [span=…]`, times in seconds.
+/// Reads rows, one a line: `out|in key hop@destination party trace start end [error] [main] [account=…] [region=…] [span=…]`, times in seconds.
 fn rows(script: &str) -> Vec<MapRow> {
     let row = |(number, line): (usize, &str)| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let key: Key = words[1].parse().unwrap();
         let (hop, destination) = words[2].split_once('@').unwrap_or((words[2], ""));
         let account = words.iter().find_map(|w| w.strip_prefix("account="));
+        let region = words.iter().find_map(|w| w.strip_prefix("region="));
         let trace: u128 = words[4].parse().unwrap();
         let span =
             words.iter().find_map(|w| w.strip_prefix("span=")).map_or(number as u64 + 1, |id| id.parse().unwrap());
@@ -33,6 +34,7 @@ fn rows(script: &str) -> Vec<MapRow> {
             end_ns: words[6].parse::<i64>().unwrap() * S,
             party: Party { service: words[3].into(), function: None },
             account: account.map(Into::into),
+            region: region.map(Into::into),
         }
     };
     script.lines().map(str::trim).filter(|l| !l.is_empty()).enumerate().map(row).collect()
@@ -128,6 +130,25 @@ fn equal_keys_of_two_accounts_are_two_things() {
 }
 
 #[test]
+fn equal_keys_of_two_regions_are_two_things() {
+    let of = |sender: &str, receiver: &str| {
+        format!("out kafka:-:t:0:1 kafka@t api 1 10 11 {sender}\n in kafka:-:t:0:1 kafka@t worker 2 15 16 {receiver}")
+    };
+    let one = ["api -> worker kafka@t: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None"];
+    check(&of("region=eu", "region=us"), &[]);
+    check(&of("account=1 region=eu", "account=1 region=us"), &[]);
+    check(&of("account=1 region=eu", "account=2 region=eu"), &[]);
+    check(&of("account=1 region=eu", "account=1 region=eu"), &one);
+    check(&of("account=1 region=eu", "account=1"), &one);
+    check(&of("region=eu", "account=1"), &one);
+    // What is unique in the world crosses regions, unless one's own has it too.
+    let of_world = of("region=eu", "region=us").replace("kafka:-:t:0:1", "sqs:1");
+    check(&of_world, &one);
+    let more = format!("{of_world}\n out sqs:1 kafka@t near 3 9 10 region=us");
+    check(&more, &["near -> worker kafka@t: 1 calls, 0 errors, 0 retries, 0 dead, wait 5, oldest None"]);
+}
+
+#[test]
 fn a_receiver_outside_of_the_range_only_tells_that_it_was_received() {
     check("out sqs:1 sqs@orders api 1 10 11\n in sqs:1 sqs@orders worker 2 1500 1600", &[]);
 }
@@ -192,6 +213,7 @@ fn rows_of(world: &World) -> Vec<MapRow> {
             end_ns: span.end_ns,
             party: Party { service: name(&span.service), function: span.function.as_deref().map(name) },
             account: span.account.as_deref().map(name),
+            region: span.region.as_deref().map(name),
         }));
     }
     rows
@@ -241,23 +263,42 @@ fn of_flows(world: &World) -> Counts {
     counts
 }
 
-/// A message: how, by whom, whether told by nested spans, of which account, and to whom, when, how.
-type Message = (u8, u8, bool, u8, Vec<(u8, u8, u8)>);
+/// A message: how, by whom, whether told by nested spans, of which account and region, and to whom, when, how, in which
+/// region.
+type Message = (u8, u8, bool, (u8, u8), Vec<(u8, u8, u8, u8)>);
 
 fn messages() -> impl Strategy<Value = Vec<Message>> {
-    let delivery = (0..3_u8, 1..40_u8, 0..4_u8);
+    let delivery = (0..3_u8, 1..40_u8, 0..4_u8, 0..3_u8);
     proptest::collection::vec(
-        (0..8_u8, 0..3_u8, any::<bool>(), 0..3_u8, proptest::collection::vec(delivery, 0..3)),
+        (0..8_u8, 0..3_u8, any::<bool>(), (0..3_u8, 0..3_u8), proptest::collection::vec(delivery, 0..3)),
         1..7,
     )
+}
+
+/// The world of these messages. Scripts know no regions: they stand behind the account.
+fn world(messages: &[Message]) -> World {
+    let mut world = World::new(&script(messages));
+    for span in &mut world.spans {
+        let place = span.account.take().unwrap_or_default();
+        let (account, region) = place.split_once('/').unwrap_or((&place, ""));
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        (span.account, span.region) = (known(account), known(region));
+    }
+    world
 }
 
 /// The story of these messages.
 fn script(messages: &[Message]) -> String {
     let mut lines = Vec::new();
-    for (i, (by, sender, is_nested, account, deliveries)) in messages.iter().enumerate() {
+    for (i, (by, sender, is_nested, (account, region), deliveries)) in messages.iter().enumerate() {
         let (start, same) = (i * 7, i % 2);
-        let account = if *account == 0 { String::new() } else { format!("acct={account}") };
+        let place = |region: u8| match (*account, region) {
+            (0, 0) => String::new(),
+            (0, region) => format!("acct=/{region}"),
+            (account, 0) => format!("acct={account}"),
+            (account, region) => format!("acct={account}/{region}"),
+        };
+        let account = place(*region);
         let keys = match by {
             0 => format!("sqs:m{i}@q"),
             1 => format!("sns:m{i}@t"),
@@ -273,7 +314,9 @@ fn script(messages: &[Message]) -> String {
         if *is_nested && *by != 7 {
             lines.push(format!("s{i} c p client f{sender} {start}.5 {} {account} out={keys}", start + 1));
         }
-        for (j, (receiver, wait, how)) in deliveries.iter().enumerate() {
+        for (j, (receiver, wait, how, region)) in deliveries.iter().enumerate() {
+            // Of names that are unique in one region only, a flow tells a sender in another as long as it has not read its trace.
+            let account = if matches!(by, 4..=6) { account.clone() } else { place(*region) };
             let at = start + 2 + usize::from(*wait) * 3 + j;
             let keys = match (by, how) {
                 (0, 3) => format!("sqs:m{i}@q-dlq"),
@@ -299,7 +342,7 @@ proptest! {
     /// The map counts the edges that flows tell.
     #[test]
     fn flows_and_the_map_agree(messages in messages()) {
-        let world = World::new(&script(&messages));
+        let world = world(&messages);
         let (map, flows) = (of_map(rows_of(&world)), of_flows(&world));
         let told: Vec<String> = ["s0", "s1", "s2"].iter().map(|seed| text(&world.flow(seed))).collect();
         prop_assert_eq!(map, flows, "\n{}\n\n{}\n", script(&messages), told.join("\n"));
@@ -308,7 +351,7 @@ proptest! {
     /// Rows come in any order, and twice.
     #[test]
     fn the_order_of_rows_does_not_matter(messages in messages(), order in Just((0..200usize).collect::<Vec<_>>()).prop_shuffle()) {
-        let rows = rows_of(&World::new(&script(&messages)));
+        let rows = rows_of(&world(&messages));
         let whole = of_map(rows.clone());
         let twice: Vec<MapRow> = rows.iter().cloned().chain(rows.iter().step_by(2).cloned()).collect();
         let mut mixed: Vec<(usize, MapRow)> = order.iter().copied().zip(twice).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use hopline_model::{SpanId, TraceId};
 use hopline_stitch::flow::{Cut, CutReason, Edge, End, Flow, FlowSpan, Half, Shape};
-use hopline_stitch::key::Direction;
+use hopline_stitch::key::{Direction, Key, Kind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -242,7 +242,11 @@ impl FlowAnswer {
     pub(super) fn of(story: &Story, rows: &FlowRows, list: Option<Vec<FlowRow>>) -> FlowAnswer {
         let flow = &story.flow;
         let reason = reason(flow, story.unread, rows);
-        let (sent, received): (Vec<_>, Vec<_>) = flow.halves.iter().partition(|h| h.direction == Direction::Out);
+        // Who was called and never sent a span is known from the platform.
+        let lost: HashSet<String> =
+            story.unfinished.iter().map(|u| Key::new(Kind::Lambda, u.invocation.id.as_str()).to_string()).collect();
+        let missing = flow.halves.iter().filter(|half| half.key.as_ref().is_none_or(|key| !lost.contains(key)));
+        let (sent, received): (Vec<_>, Vec<_>) = missing.partition(|h| h.direction == Direction::Out);
         let missing_parents = missing_parents(&flow.spans);
         let step = |piece: &path::Piece<'_>| {
             let step = piece.step;

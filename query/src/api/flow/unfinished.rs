@@ -1,22 +1,23 @@
 //! Invocations that ran out of time or crashed before they sent their span: what the platform tells of them, the
 //! spans that they left without a parent, and the span that called them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use arrow::array::RecordBatch;
 use hopline_model::{SpanId, TraceId};
-use hopline_stitch::flow::{Edge, Flow, FlowSpan, Seed};
-use hopline_stitch::invocation::Invocation;
+use hopline_stitch::flow::{Flow, FlowSpan, Seed};
+use hopline_stitch::invocation::{Fact, Invocation, Rules, merge};
 use hopline_stitch::key::{Direction, Key, Kind};
 use hopline_stitch::span::SpanKind;
 
 use crate::api::answer;
 use crate::api::filter::Where;
-use crate::api::invocations::read::{RUN_MAX, has_keys, told};
+use crate::api::invocations::read::{RUN_MAX, has_keys, in_environments, with_ids, without_spans};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
-use crate::otlp::columns::{Bytes, Text};
+use crate::otlp::columns::{Bytes, Text, time};
+use crate::sql::params::Param;
 
 /// Of spans without a parent, and of calls that nobody answered, no more are looked into for one flow.
 const LOOKED_AT_MAX: usize = 100;
@@ -53,40 +54,56 @@ pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<Vec
         return Ok(Vec::new());
     }
     let instances = instances(session, &orphans).await?;
+    let ids = calls.keys().chain(tried.keys()).map(String::as_str);
+    let all = TimeRange { start: Some(flow.start_ns), end: Some(flow.end_ns) };
+    let mut facts = with_ids(session, ids, all).await?;
+    facts.extend(of_orphans(session, &orphans, &instances).await?);
+    let merged = merge(&facts, &Rules::default());
+    let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
+    let mut add = |invocation: &Invocation, span: Option<&FlowSpan>| {
+        let key = (invocation.start_ns, invocation.id.clone(), invocation.attempt);
+        let caller = || calls.get(&invocation.id).copied().or(tried.get(&invocation.id).copied().flatten());
+        let fresh = || Unfinished { invocation: invocation.clone(), spans: Vec::new(), caller: caller() };
+        let of_invocation = found.entry(key).or_insert_with(fresh);
+        of_invocation.spans.extend(span.map(|span| (span.trace_id, span.span_id)));
+    };
+    let is_sought = |i: &&Invocation| !i.has_span && (calls.contains_key(&i.id) || tried.contains_key(&i.id));
+    merged.invocations.iter().filter(is_sought).for_each(|i| add(i, None));
+    for span in &orphans {
+        let instance = instances.get(&(span.trace_id, span.span_id)).map_or("", String::as_str);
+        let lost = span.function.as_deref().and_then(|function| merged.lost_at(function, instance, span.start_ns));
+        lost.into_iter().for_each(|lost| add(lost, Some(span)));
+    }
+    let tries: HashMap<(&str, TraceId), u32> = merged
+        .invocations
+        .iter()
+        .filter(|i| i.has_span)
+        .filter_map(|i| Some(((i.id.as_str(), i.trace_id?), i.attempt)))
+        .collect();
+    flow.note_tries(|end| tries.get(&(end.invocation_id.as_deref()?, end.trace_id)).copied());
+    Ok(found.into_values().collect())
+}
+
+/// What is told of the invocations that may have left these spans.
+async fn of_orphans(
+    session: &Session,
+    orphans: &[&FlowSpan],
+    instances: &BTreeMap<(TraceId, SpanId), String>,
+) -> Result<Vec<Fact>, Error> {
     let environments: BTreeSet<(&str, &str)> = orphans
         .iter()
         .filter_map(|span| Some((span.function.as_deref()?, instances.get(&(span.trace_id, span.span_id))?.as_str())))
         .collect();
     let starts = || orphans.iter().map(|span| span.start_ns);
     let range = TimeRange { start: starts().min(), end: starts().max() };
-    let ids = calls.keys().chain(tried.keys()).map(String::as_str);
-    let merged = told(session, ids, &environments, range).await?;
-    let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
-    let mut add = |invocation: &Invocation, span: Option<&FlowSpan>| {
-        if invocation.has_span {
-            return;
-        }
-        let key = (invocation.start_ns, invocation.id.clone(), invocation.attempt);
-        let caller = || calls.get(&invocation.id).or(tried.get(&invocation.id)).copied();
-        let fresh = || Unfinished { invocation: invocation.clone(), spans: Vec::new(), caller: caller() };
-        let of_invocation = found.entry(key).or_insert_with(fresh);
-        of_invocation.spans.extend(span.map(|span| (span.trace_id, span.span_id)));
-    };
-    let is_sought = |i: &&Invocation| calls.contains_key(&i.id) || tried.contains_key(&i.id);
-    merged.invocations.iter().filter(is_sought).for_each(|i| add(i, None));
-    for span in &orphans {
-        let Some(instance) = instances.get(&(span.trace_id, span.span_id)) else { continue };
-        if let Some(ran) = merged.at(instance, span.start_ns).filter(|i| i.function == span.function) {
-            add(ran, Some(span));
-        }
+    let mut facts = in_environments(session, &environments, range).await?;
+    let functions: BTreeSet<&str> = orphans.iter().filter_map(|span| span.function.as_deref()).collect();
+    for function in functions.into_iter().take(LOST_MAX) {
+        let starts = || orphans.iter().filter(|s| s.function.as_deref() == Some(function)).map(|s| s.start_ns);
+        let range = TimeRange { start: starts().min(), end: starts().max() };
+        facts.extend(without_spans(session, function, range).await?);
     }
-    flow.note_tries(|end| {
-        let is_same = |i: &&Invocation| {
-            i.has_span && end.invocation_id.as_deref() == Some(i.id.as_str()) && i.trace_id == Some(end.trace_id)
-        };
-        merged.invocations.iter().find(is_same).map(|i| i.attempt)
-    });
-    Ok(found.into_values().collect())
+    Ok(facts)
 }
 
 /// What else belongs to the story of a flow: what its lost invocations left behind in other traces, and their other tries.
@@ -109,7 +126,7 @@ pub(super) async fn elsewhere(session: &Session, flow: &Flow, unfinished: &[Unfi
 
 /// The trace of what the invocation with this id left whose span never came.
 pub(in crate::api) async fn left_by(session: &Session, id: &str) -> Result<Option<TraceId>, Error> {
-    let merged = told(session, std::iter::once(id), &BTreeSet::new(), TimeRange::default()).await?;
+    let merged = merge(&with_ids(session, std::iter::once(id), TimeRange::default()).await?, &Rules::default());
     for lost in merged.invocations.iter().filter(|i| i.id == id && !i.has_span) {
         let trace = left(session, lost).await?;
         if trace.is_some() {
@@ -119,23 +136,49 @@ pub(in crate::api) async fn left_by(session: &Session, id: &str) -> Result<Optio
     Ok(None)
 }
 
-/// The trace of what a lost invocation left: the earliest of the spans that ran in its environment at its time and belong
-/// to no other invocation.
+/// The trace of what a lost invocation left: the earliest of the spans of its function that lost their parent, at its time
+/// and in its environment as far as that is known.
 async fn left(session: &Session, lost: &Invocation) -> Result<Option<TraceId>, Error> {
-    let (Some(function), Some(instance)) = (&lost.function, &lost.instance) else { return Ok(None) };
+    let Some(function) = &lost.function else { return Ok(None) };
     let end = lost.start_ns.saturating_add(lost.duration_ns.unwrap_or(RUN_MAX));
     let mut conditions = Where::default();
     conditions.equals("function", Some(function.as_str()));
+    let of_function = conditions.text();
     conditions.range("start_time", TimeRange { start: Some(lost.start_ns), end: Some(end) });
-    conditions.and("faas_invocation_id IS NULL AND parent_span_id IS NOT NULL AND kind <> 'server'");
-    conditions.equals(INSTANCE, Some(instance.as_str()));
-    let sql = format!("SELECT trace_id FROM spans {} ORDER BY start_time, trace_id LIMIT 1", conditions.text());
+    let before = conditions.param(Param::Time(lost.start_ns.saturating_sub(RUN_MAX)));
+    let until = conditions.param(Param::Time(end));
+    conditions.and("faas_invocation_id IS NULL AND parent_span_id IS NOT NULL AND kind <> 'SERVER'");
+    conditions.and(format!(
+        "parent_span_id NOT IN (SELECT span_id FROM spans {of_function} AND start_time >= {before} AND start_time < {until})"
+    ));
+    let sql = format!(
+        "SELECT trace_id, span_id, start_time, {INSTANCE} AS instance FROM spans {} ORDER BY start_time, trace_id LIMIT {LOOKED_AT_MAX}",
+        conditions.text()
+    );
+    let mut orphans = Vec::new();
     for batch in answer::rows(session, &sql, conditions.params()).await? {
-        if batch.num_rows() > 0 {
-            return Ok(Bytes::of(&batch, "trace_id")?.get(0).and_then(TraceId::from_slice));
+        let (traces, instances) = (Bytes::of(&batch, "trace_id")?, Text::of(&batch, "instance")?);
+        let times = time(&batch, "start_time")?;
+        for row in 0..batch.num_rows() {
+            let trace = traces.get(row).and_then(TraceId::from_slice);
+            orphans.extend(trace.map(|trace| (trace, instances.or_empty(row).to_owned(), times.value(row))));
         }
     }
-    Ok(None)
+    if orphans.is_empty() {
+        return Ok(None);
+    }
+    // The way back must lead to it.
+    let environments: BTreeSet<(&str, &str)> =
+        orphans.iter().map(|(_, name, _)| (function.as_str(), name.as_str())).collect();
+    let range = TimeRange { start: Some(lost.start_ns), end: Some(end) };
+    let mut facts = in_environments(session, &environments, range).await?;
+    facts.extend(without_spans(session, function, range).await?);
+    let merged = merge(&facts, &Rules::default());
+    let is_its = |(_, instance, at): &&(TraceId, String, i64)| {
+        let owner = merged.lost_at(function, instance, *at);
+        owner.is_some_and(|i| i.id == lost.id && i.attempt == lost.attempt)
+    };
+    Ok(orphans.iter().find(is_its).map(|(trace, ..)| *trace))
 }
 
 /// Spans of functions whose parent is not stored and that are no invocations themselves.
@@ -164,14 +207,26 @@ fn calls(flow: &Flow) -> BTreeMap<String, (TraceId, SpanId)> {
 /// Guide, "Error handling for asynchronous invocation").
 const TRIED_AGAIN: [&str; 6] = ["lambda.invoke", "lambda.destination", "sns", "eventbridge", "s3", "message"];
 
-/// Who set off invocations that may be further tries, by the invocation's id: the platform never tries again at once.
-fn tried(flow: &Flow) -> BTreeMap<String, (TraceId, SpanId)> {
-    let is_late = |edge: &&Edge| {
-        let again = !edge.is_synchronous && edge.wait_ns >= AGAIN_MIN_NS;
-        again && TRIED_AGAIN.contains(&edge.hop)
-    };
-    let tried = flow.edges.iter().filter(is_late);
-    let tried = tried.filter_map(|e| Some((e.to.invocation_id.clone()?, (e.from.trace_id, e.from.span_id))));
+/// Invocations that may be further tries, by their id, with who set them off if that is known: all but those of which an
+/// edge tells that they began at once, for the platform never tries again so soon.
+fn tried(flow: &Flow) -> BTreeMap<String, Option<(TraceId, SpanId)>> {
+    let mut callers: HashMap<(TraceId, SpanId), Option<(TraceId, SpanId)>> = HashMap::new();
+    for edge in &flow.edges {
+        let is_late = !edge.is_synchronous && edge.wait_ns >= AGAIN_MIN_NS && TRIED_AGAIN.contains(&edge.hop);
+        let caller = is_late.then_some((edge.from.trace_id, edge.from.span_id));
+        callers.insert((edge.to.trace_id, edge.to.root_span_id), caller);
+    }
+    let invocations = flow.spans.iter().filter(|span| {
+        let is_entry = matches!(span.kind, SpanKind::Server | SpanKind::Consumer) && span.function.is_some();
+        is_entry && (span.parent.is_none() || callers.contains_key(&(span.trace_id, span.span_id)))
+    });
+    let tried = invocations.filter_map(|span| {
+        let caller = match callers.get(&(span.trace_id, span.span_id)) {
+            Some(caller) => Some((*caller)?),
+            None => None,
+        };
+        Some((span.invocation_id.clone()?, caller))
+    });
     tried.take(LOOKED_AT_MAX).collect()
 }
 

@@ -17,6 +17,9 @@ use crate::engine::Session;
 use crate::error::Error;
 use crate::otlp::columns::{Items, Text, float64, time};
 
+/// More points than these are not looked at for one answer.
+const POINTS_MAX: usize = 1_000_000;
+
 /// How far a function is behind its streams.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = IteratorAge)]
@@ -37,40 +40,48 @@ pub(crate) struct MetricAge {
     max_ns: u64,
 }
 
-/// The ages of what the function got in the range; nothing if it reads no stream, as far as anybody tells.
+/// The ages of what the function got in the range, nothing if it reads no stream, as far as anybody tells; and why not all
+/// was looked at.
 pub(super) async fn read(
     session: &Session,
     function: &str,
     range: TimeRange,
     waits: &Waits,
-) -> Result<Option<IteratorAgeAnswer>, Error> {
+) -> Result<(Option<IteratorAgeAnswer>, Option<String>), Error> {
     let ends = range.end.map(|end| end.saturating_add(PERIOD_MAX));
     let reach = TimeRange { end: ends, ..range };
-    let metric = match cloudwatch::may_be_stored(session, ITERATOR_AGE, reach) {
-        true => of_metric(session, function, range, reach).await?,
-        false => None,
+    let (metric, is_cut) = match cloudwatch::may_be_stored(session, ITERATOR_AGE, reach) {
+        true => of_metric(session, function, range, reach, POINTS_MAX).await?,
+        false => (None, false),
     };
     let hops = WaitAnswer::of(&waits.streams);
-    Ok((metric.is_some() || hops.is_some()).then_some(IteratorAgeAnswer { metric, hops }))
+    let too_many =
+        || format!("more than {POINTS_MAX} points of {ITERATOR_AGE} are in this range: ask for a shorter one");
+    let age = (metric.is_some() || hops.is_some()).then_some(IteratorAgeAnswer { metric, hops });
+    Ok((age, is_cut.then(too_many)))
 }
 
+/// The age that the points of the range tell. At most `points_max` are looked at, and whether there are more is told.
 async fn of_metric(
     session: &Session,
     function: &str,
     range: TimeRange,
     reach: TimeRange,
-) -> Result<Option<MetricAge>, Error> {
+    points_max: usize,
+) -> Result<(Option<MetricAge>, bool), Error> {
     let mut conditions = Where::default();
     conditions.equals("name", Some(ITERATOR_AGE));
     conditions.range("time", reach);
-    let name = conditions.param(function);
-    conditions.and(format!("(attr_text('FunctionName') = {name} OR attr_text('Dimensions') IS NOT NULL)"));
+    is_of(&mut conditions, function);
     let sql = format!(
-        "SELECT type, unit, coalesce(start_time, time) AS began, value, max, quantiles, {LABELS} FROM metrics {}",
-        conditions.text()
+        "SELECT type, unit, coalesce(start_time, time) AS began, value, max, quantiles, {LABELS} FROM metrics {} LIMIT {}",
+        conditions.text(),
+        points_max.saturating_add(1)
     );
     let mut oldest: Option<f64> = None;
+    let mut points = 0_usize;
     for batch in answer::rows(session, &sql, conditions.params()).await? {
+        points = points.saturating_add(batch.num_rows());
         let (labels, kinds, units) = (Labels::of(&batch)?, Text::of(&batch, "type")?, Text::of(&batch, "unit")?);
         let (began, values, greatest) = (time(&batch, "began")?, float64(&batch, "value")?, float64(&batch, "max")?);
         let quantiles = Items::of(&batch, "quantiles")?;
@@ -94,7 +105,20 @@ async fn of_metric(
             oldest = oldest.into_iter().chain(age).reduce(f64::max);
         }
     }
-    Ok(oldest.map(|age| MetricAge { name: ITERATOR_AGE, max_ns: age.max(0.0).round() as u64 }))
+    let age = oldest.map(|age| MetricAge { name: ITERATOR_AGE, max_ns: age.max(0.0).round() as u64 });
+    Ok((age, points > points_max))
+}
+
+/// The condition that a point is of the function, or may be: [`Labels`] tell for sure.
+fn is_of(conditions: &mut Where, function: &str) {
+    let name = conditions.param(function);
+    // Names of AWS Lambda (API reference, `CreateFunction`: letters, digits, `-`, `_`) are the same in JSON.
+    let is_plain = function.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let dimensions = match is_plain {
+        true => format!("strpos(attr_text('Dimensions'), {}) > 0", conditions.param(format!("\"{function}\""))),
+        false => "attr_text('Dimensions') IS NOT NULL".to_owned(),
+    };
+    conditions.and(format!("(attr_text('FunctionName') = {name} OR {dimensions})"));
 }
 
 /// Nanoseconds of a unit; CloudWatch has milliseconds.
@@ -106,3 +130,6 @@ fn unit_ns(unit: &str) -> f64 {
         _ => 1e6,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ pub(crate) async fn function(
     let failed = failed(&session, &which, FACTS_MAX).await?;
     let (errors_by_kind, cut) = errors::by_kind(&session, &name, range, &failed.invocations).await?;
     let (hops, waits, uncounted) = hops(&session, &name, range, &rollups).await?;
-    let iterator_age = iterator_age::read(&session, &name, range, &waits).await?;
+    let (iterator_age, age_cut) = iterator_age::read(&session, &name, range, &waits).await?;
     let prices = state.engine.prices();
     let known = Known {
         function: &name,
@@ -151,8 +151,8 @@ pub(crate) async fn function(
         sizes: &memory_sizes(&session, &which).await?,
         prices,
     };
-    let reasons = [now.reason.clone(), then.reason.clone(), failed.reason, cut, uncounted, throttled.reason.clone()];
-    let reason = reasons.into_iter().flatten().next();
+    let counts = [now.reason.clone(), then.reason.clone(), failed.reason, cut, uncounted, throttled.reason.clone()];
+    let reason = counts.into_iter().chain([age_cut]).flatten().next();
     json(&FunctionAnswer {
         summary: summary(&name, &now, &then, &throttled),
         start: rfc3339(range.start.unwrap_or_default()),

@@ -173,7 +173,7 @@ async fn both_sides(
     select(session, &sql, values, names).await
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "key_hash",
     "kind",
     "direction",
@@ -188,6 +188,7 @@ const COLUMNS: [&str; 14] = [
     "service",
     "function",
     "account",
+    "region",
 ];
 
 async fn select(session: &Session, sql: &str, values: Where, names: &mut Names) -> Result<Vec<MapRow>, Error> {
@@ -202,7 +203,8 @@ fn add(batch: &RecordBatch, names: &mut Names, found: &mut Vec<MapRow>) -> Resul
     let hashes = Bytes::of(batch, "key_hash")?;
     let text = |name: &str| Text::of(batch, name);
     let (kind, direction, hop, destination) = (text("kind")?, text("direction")?, text("hop")?, text("destination")?);
-    let (span_kind, status, account) = (text("span_kind")?, text("status_code")?, text("account")?);
+    let (span_kind, status) = (text("span_kind")?, text("status_code")?);
+    let (account, region) = (text("account")?, text("region")?);
     let (service, function) = (text("service")?, text("function")?);
     let (traces, spans) = (Bytes::of(batch, "trace_id")?, Bytes::of(batch, "span_id")?);
     let (times, durations) = (time(batch, "time")?, int64(batch, "duration")?);
@@ -227,6 +229,7 @@ fn add(batch: &RecordBatch, names: &mut Names, found: &mut Vec<MapRow>) -> Resul
             end_ns: start_ns.saturating_add(durations.value(row)),
             party: names.party(service.or_empty(row), function.get(row)),
             account: account.get(row).map(|a| names.get(a)),
+            region: region.get(row).map(|r| names.get(r)),
         });
     }
     Ok(())

@@ -140,32 +140,86 @@ pub(super) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, 
     known_with(session, found, &which).await.map(Some)
 }
 
-/// What is told of the invocations with these ids, and of those that ran in these environments (function, instance) in
-/// the range. Of their start types nothing is said.
-pub(in crate::api) async fn told(
+/// An event waits for its function so long at most before its last try (AWS Lambda Developer Guide, asynchronous
+/// invocation: maximum age of event).
+const AGE_MAX: i64 = 6 * HOUR;
+
+/// What is told of the invocations with these ids that ran about in the range.
+pub(in crate::api) async fn with_ids(
     session: &Session,
     ids: impl Iterator<Item = &str>,
-    environments: &BTreeSet<(&str, &str)>,
     range: TimeRange,
-) -> Result<Merged, Error> {
-    let mut found = Vec::new();
+) -> Result<Vec<Fact>, Error> {
     let mut conditions = Where::default();
     let ids: Vec<String> = ids.map(|id| conditions.param(id)).collect();
-    if !ids.is_empty() {
-        conditions.and(format!("invocation_id IN ({})", ids.join(", ")));
-        found.extend(select(session, conditions).await?);
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    if !environments.is_empty() {
+    conditions.and(format!("invocation_id IN ({})", ids.join(", ")));
+    conditions.range("time", widened(around(range), AGE_MAX));
+    select(session, conditions).await
+}
+
+/// What is told of the invocations that ran in these environments (function, instance) in the range.
+pub(in crate::api) async fn in_environments(
+    session: &Session,
+    environments: &BTreeSet<(&str, &str)>,
+    range: TimeRange,
+) -> Result<Vec<Fact>, Error> {
+    if environments.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut conditions = Where::default();
+    conditions.range("time", around(range));
+    let functions: BTreeSet<&str> = environments.iter().map(|(function, _)| *function).collect();
+    let functions: Vec<String> = functions.into_iter().map(|function| conditions.param(function)).collect();
+    let instances: Vec<String> = environments.iter().map(|(_, instance)| conditions.param(*instance)).collect();
+    conditions.and(format!("function IN ({})", functions.join(", ")));
+    conditions.and(format!("instance IN ({})", instances.join(", ")));
+    select(session, conditions).await
+}
+
+/// What is told of the invocations of a function around the range of which some try has no span; and, where an environment
+/// is not named by its log stream, what else is told of it: spans may say which log stream that is.
+pub(in crate::api) async fn without_spans(
+    session: &Session,
+    function: &str,
+    range: TimeRange,
+) -> Result<Vec<Fact>, Error> {
+    let mut conditions = Where::default();
+    conditions.equals("function", Some(function));
+    conditions.range("time", around(range));
+    let around_range = conditions.text();
+    let count = |source: &str, of: &str| format!("count(DISTINCT CASE WHEN source = '{source}' THEN {of} END)");
+    let (starts, reports, spans) = (count("start", "time"), count("report", "time"), count("span", "span_id"));
+    // Of the tries with one id, some may have one.
+    conditions.and(format!(
+        "invocation_id IN (SELECT invocation_id FROM invocations {around_range} AND invocation_id IS NOT NULL \
+         GROUP BY invocation_id HAVING {starts} > {spans} OR {reports} > {spans})"
+    ));
+    let mut found = select(session, conditions).await?;
+    let names = found.iter().filter_map(|fact| fact.instance.clone()).filter(|name| !name.contains('/'));
+    let instances: BTreeSet<String> = names.collect();
+    if !instances.is_empty() {
         let mut conditions = Where::default();
-        conditions.range("time", around(range));
-        let functions: BTreeSet<&str> = environments.iter().map(|(function, _)| *function).collect();
-        let functions: Vec<String> = functions.into_iter().map(|function| conditions.param(function)).collect();
-        let instances: Vec<String> = environments.iter().map(|(_, instance)| conditions.param(*instance)).collect();
-        conditions.and(format!("function IN ({})", functions.join(", ")));
-        conditions.and(format!("instance IN ({})", instances.join(", ")));
+        conditions.equals("function", Some(function));
+        conditions.range("time", widened(around(range), AGE_MAX));
+        let of_function = conditions.text();
+        let instances: Vec<String> = instances.iter().map(|name| conditions.param(name.as_str())).collect();
+        conditions.and(format!(
+            "invocation_id IN (SELECT invocation_id FROM invocations {of_function} AND instance IN ({}))",
+            instances.join(", ")
+        ));
         found.extend(select(session, conditions).await?);
     }
-    Ok(merge(&found, &Rules::default()))
+    Ok(found)
+}
+
+fn widened(range: TimeRange, by: i64) -> TimeRange {
+    TimeRange {
+        start: range.start.map(|start| start.saturating_sub(by)),
+        end: range.end.map(|end| end.saturating_add(by)),
+    }
 }
 
 /// The range in which is told what ran in `range`.

@@ -9,7 +9,7 @@ use hopline_model::{AttributeType, SpanId, Table, TraceId, promoted};
 use hopline_stitch::columns::SpanRows;
 use hopline_stitch::derive::{Deriver, flow_spans};
 use hopline_stitch::flow::{Assembly, Certainty, Edge, End, Flow, KeyRow, Limits, Seed, Wants};
-use hopline_stitch::hops::rules;
+use hopline_stitch::hops::is_read;
 use hopline_stitch::invocation::Invocation;
 use hopline_stitch::key::{Direction, Key, KeyHash, Kind};
 use hopline_storage::RowId;
@@ -204,7 +204,7 @@ async fn lookup(
 
 /// The columns of `spans` from which keys are derived.
 static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let read = |key: &str| rules().any(|rule| rule.reads.contains(&key)) || PLACE_KEYS.contains(&key);
+    let read = |key: &str| is_read(key) || PLACE_KEYS.contains(&key);
     let promoted = promoted::PROMOTED.iter().filter(|p| read(p.key)).map(|p| p.column);
     SpanRows::COLUMNS.into_iter().chain(promoted).chain(AttributeType::ALL.iter().map(|kind| kind.column())).collect()
 });

@@ -264,6 +264,8 @@ async fn bad_parameters_of_functions() {
         ("?limit=0", 400, "a number from 1 to 10000"),
         ("?limit=10001", 400, "a number from 1 to 10000"),
         ("?start=-1h&end=-2h", 400, "end must be later than start"),
+        ("?start=2100-01-01T00:00:00Z", 400, "start must be earlier than now"),
+        ("/orders?start=2100-01-01T00:00:00Z", 400, "start must be earlier than now"),
         ("/orders?limit=1", 400, "there is no parameter limit"),
         ("/orders?step=30s", 400, "step must be one minute or several"),
         ("/orders?step=90s", 400, "step must be one minute or several"),

@@ -223,6 +223,7 @@ async fn bad_parameters_of_hops() {
         ("limit=10001", "a number from 1 to 10000"),
         ("start=yesterday", "a time such as"),
         ("start=-1h&end=-2h", "end must be later than start"),
+        ("start=2100-01-01T00:00:00Z", "start must be earlier than now"),
         ("function=a&function=b", "function is given more than once"),
     ] {
         api.refused(&format!("/api/v1/hops?{query}"), 400, expected).await;
@@ -241,6 +242,24 @@ async fn a_message_with_two_keys_is_one_delivery() {
         &[],
     );
     assert_eq!(hops(&ask(&api, "").await), ["shop -> worker mq orders 1"]);
+}
+
+/// A topic of two regions: offsets are unique in one only.
+#[tokio::test]
+async fn hops_stay_in_their_region() {
+    let spans = story(
+        "a1 p - producer shop   0 1 out=kafka:c:t:0:1 region=eu-central-1
+         a2 p - producer market 0 1 out=kafka:c:t:0:1 region=us-east-1
+         b1 c - consumer worker 2 3 in=kafka:c:t:0:1  region=eu-central-1
+         a3 p - producer far    0 1 out=kafka:c:t:0:2 region=us-east-1
+         b3 c - consumer worker 2 3 in=kafka:c:t:0:2  region=eu-central-1",
+    );
+    ingested_everywhere(&spans, &[], async |api| {
+        let got = ask(api, "").await;
+        let received: Vec<String> = hops(&got).into_iter().filter(|hop| !hop.contains("nobody")).collect();
+        assert_eq!(received, ["shop -> worker kafka t 1"], "{got:#}");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -202,11 +202,16 @@ async fn one_invocation_with_its_tries() {
         // What is told does not depend on how it was asked for.
         let got = api.get("/api/v1/invocations/i1").await;
         assert_eq!(got["attempts"][0], ask(api, "&order=oldest").await["invocations"][0]);
-        // Its span never came, and nobody's who called it.
+        // Its span never came, and nobody's who called it; but what it left did.
         let lost = api.get("/api/v1/invocations/i4").await;
         assert_eq!(lost["attempts"][0]["outcome"], json!("timeout"));
         let links = lost["links"].as_object().unwrap();
-        assert_eq!(links.keys().map(String::as_str).collect::<Vec<_>>(), ["logs", "function"]);
+        assert_eq!(links["trace"], json!(format!("/api/v1/traces/{}", trace_id("t4"))));
+        let flow = api.get(links["flow"].as_str().unwrap()).await;
+        assert_eq!(flow["unfinished"][0]["spans"][0]["trace_id"], json!(trace_id("t4")));
+        // Of the fifth nothing came at all.
+        let gone = api.get("/api/v1/invocations/i5").await;
+        assert_eq!((&gone["links"]["flow"], &gone["links"]["trace"]), (&Value::Null, &Value::Null));
         // The one without a request id.
         let named = api.get(&format!("/api/v1/invocations/{}", span_id("s"))).await;
         assert_eq!(named["attempts"][0], ask(api, "").await["invocations"][0]);
@@ -227,7 +232,10 @@ async fn a_caller_leads_to_the_flow_of_an_invocation_without_a_span() {
     let got = api.get("/api/v1/invocations/i4").await;
     let flow = api.get(got["links"]["flow"].as_str().unwrap()).await;
     assert_eq!(flow["traces"][0]["trace_id"], json!(trace_id("a")));
-    assert_eq!(flow["missing"]["sent"][0]["key"], json!("lambda:i4"));
+    let caller = json!({"trace_id": trace_id("a"), "span_id": span_id("c")});
+    assert_eq!(flow["unfinished"][0]["caller"], caller);
+    // Who received is known then.
+    assert_eq!(flow["missing"]["sent"], json!([]));
 }
 
 #[tokio::test]
@@ -269,6 +277,7 @@ async fn bad_parameters_of_invocations() {
         ("limit=0", "a number from 1 to 1000"),
         ("limit=1001", "a number from 1 to 1000"),
         ("start=-1h&end=-2h", "end must be later than start"),
+        ("start=2100-01-01T00:00:00Z", "start must be earlier than now"),
         ("cursor=AAAA", "cursor is not one that this server gave"),
         ("function=a&function=b", "function is given more than once"),
     ] {
@@ -329,6 +338,43 @@ async fn what_an_invocation_waited_for() {
             (&json!(4_000_000_000_i64), &json!("lambda:i4")),
             "{lost:#}"
         );
+    })
+    .await;
+}
+
+/// Identities that are made of several attributes, some of which turn no rule on.
+#[tokio::test]
+async fn what_an_event_or_a_record_of_a_topic_waited() {
+    let event = json!([["cloudevents.event_id", "s", "A1"], ["cloudevents.event_source", "s", "/shop"]]);
+    let record = |operation: &str| {
+        json!([
+            ["messaging.system", "s", "kafka"],
+            ["messaging.operation.type", "s", operation],
+            ["messaging.destination.name", "s", "clicks"],
+            ["messaging.destination.partition.id", "s", "2"],
+            ["messaging.kafka.offset", "i", 4711],
+        ])
+    };
+    let mut spans = story(
+        "
+        a p - producer shop          0   1
+        b c - consumer worker/worker 3   4
+        d p - producer shop          0   1
+        e c - consumer reader/reader 6   7
+    ",
+    );
+    for (span, attributes) in spans.iter_mut().zip([event.clone(), event, record("send"), record("process")]) {
+        span["attributes"] = attributes;
+    }
+    for (at, id) in [(1, "i1"), (3, "i2")] {
+        spans[at]["attributes"].as_array_mut().unwrap().push(json!(["faas.invocation_id", "s", id]));
+    }
+    ingested_everywhere(&spans, &[], async |api| {
+        for (id, hop, wait) in [("i1", "cloudevents", 2), ("i2", "kafka", 5)] {
+            let got = api.get(&format!("/api/v1/invocations/{id}")).await;
+            let waited = json!([got["waited"][0]["hop"], got["waited"][0]["wait_ns"]]);
+            assert_eq!(waited, json!([hop, wait * SECOND]), "{got:#}");
+        }
     })
     .await;
 }

@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::cell::RefCell;
+
 use super::super::testing::Probe;
 use super::super::workflows::sfn_trace_id;
 use super::*;
-use crate::span::SpanKind;
+use crate::span::{Attributes, SpanKind, Value};
 use crate::span::Value::{Json, Text};
 
 /// Checks the keys of a span that has `key` as its only attribute, on both sides.
@@ -177,4 +179,69 @@ fn an_invocation_keeps_its_id_however_many_messages_it_has() {
     // The forms without the cluster come after all those with it: all messages have the first.
     let first = found.keys.iter().filter(|k| k.key.kind == Kind::Kafka && k.key.id.starts_with("c:")).count();
     assert_eq!((first, found.dropped), (200, 400 + 1 - super::super::KEYS_MAX));
+}
+
+/// Attributes that note what they were asked for.
+struct Noting<'a> {
+    inner: &'a dyn Attributes,
+    asked: RefCell<Vec<String>>,
+}
+
+impl Attributes for Noting<'_> {
+    fn get(&self, key: &str) -> Option<Value<'_>> {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.inner.get(key)
+    }
+}
+
+/// What the rule for `hopline.link.out` finds, and what it asked for.
+fn asked(attributes: &[(&str, Value<'_>)]) -> (HopKeys, Vec<String>) {
+    Probe::producer(attributes).with(|span| {
+        let noting = Noting { inner: span.attributes, asked: RefCell::default() };
+        let mut found = HopKeys::default();
+        find(&RULES[0], &Span { attributes: &noting, ..*span }, &mut found);
+        (found, noting.asked.into_inner())
+    })
+}
+
+fn array(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = texts.map(|text| format!("\"{text}\"")).collect();
+    format!("[{}]", texts.join(","))
+}
+
+#[test]
+fn a_span_is_asked_for_its_destination_once() {
+    let items = array((0..20_000).map(|i| format!("ddb.item:{i:032x}")));
+    let tables = array((0..20_000).map(|i| format!("t{i}")));
+    let (found, asked) =
+        asked(&[(OUT, Json(&items)), ("aws.dynamodb.table_names", Json(&tables)), ("db.collection.name", Text("t"))]);
+    assert_eq!((found.keys.len(), found.dropped, found.refused), (KEYS_MAX, 20_000 - KEYS_MAX, 0));
+    assert!(found.keys.iter().all(|k| k.destination.as_deref() == Some("t")));
+    assert_eq!(asked, [OUT, "aws.dynamodb.table_names", "aws.table.name", "db.collection.name"]);
+    // Whatever the kind, what is asked does not grow with what is given.
+    for kind in Kind::ALL {
+        let keys = array((0..20_000).map(|i| format!("{}:{i}", kind.prefix())));
+        let (_, asked) = self::asked(&[(OUT, Json(&keys)), ("messaging.system", Text("x"))]);
+        assert!(asked.len() < 2 * KEYS_MAX, "{kind:?} {}", asked.len());
+    }
+}
+
+#[test]
+fn what_is_beyond_the_most_keys_is_counted() {
+    let (own, other) = (KEYS_MAX / 2, KEYS_MAX + 100);
+    // Given twice, and with what is no key before, between and behind.
+    let texts = (0..own).map(|i| format!("sqs:{i}")).chain(["x".to_owned()]);
+    let texts = texts.chain((0..other).map(|i| format!("sqs:{i}"))).chain(["x".to_owned(), "sqs:0".to_owned()]);
+    let (found, _) = asked(&[(OUT, Json(&array(texts)))]);
+    assert_eq!((found.keys.len(), found.dropped, found.refused), (KEYS_MAX, 100, 2));
+    // Of what is dropped without a look, nobody knows whether it would have been refused, or how many forms it has.
+    let texts = (0..KEYS_MAX).map(|i| format!("sqs:{i}"));
+    let texts = texts.chain(["ddb.item:x", "dest:sqs|a|1", "kafka:c:t:0:1"].map(str::to_owned));
+    let (found, _) = asked(&[(OUT, Json(&array(texts)))]);
+    assert_eq!((found.keys.len(), found.dropped, found.refused), (KEYS_MAX, 3, 0));
+    // A range is dropped in each of its forms that has no room.
+    let ranges = array((0..KEYS_MAX).map(|i| format!("kinesis.range:eu:s:{i}:0..15")));
+    let found = Probe::server(&[(IN, Json(&ranges))]).found();
+    assert_eq!((found.keys.len(), found.dropped), (KEYS_MAX, 16 * KEYS_MAX));
+    assert!(found.keys.iter().all(|k| k.key.kind == Kind::KinesisRange));
 }

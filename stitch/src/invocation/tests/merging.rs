@@ -314,3 +314,36 @@ proptest! {
         prop_assert!(merged.invocations.len() <= told);
     }
 }
+
+/// The id of the invocation that ran in an environment at a time, and of the lost one that left a span there.
+fn owners(script: &str, instance: &str, at_ms: i64) -> (Option<String>, Option<String>) {
+    let found = merged(script);
+    let id = |i: Option<&Invocation>| i.map(|i| i.id.clone());
+    (id(found.at(instance, at_ms * MS)), id(found.lost_at("f", instance, at_ms * MS)))
+}
+
+#[test]
+fn what_never_ended_has_ended_when_the_next_began() {
+    let script = "0 start id=a\n100000 start id=b\n101000 report id=b took=1000";
+    let a = Some("a".to_owned());
+    assert_eq!(owners(script, "2026/[1]a", 99_000), (a.clone(), a));
+    assert_eq!(owners(script, "2026/[1]a", 100_500).0.as_deref(), Some("b"));
+    assert_eq!(owners(script, "2026/[1]a", 200_000).0, None);
+    // Nothing runs for more than a quarter of an hour.
+    assert_eq!(owners("0 start id=a", "2026/[1]a", 2_000_000), (None, None));
+}
+
+#[test]
+fn an_environment_may_have_two_names() {
+    // The extension calls it x, the function's spans name the log stream.
+    let both = "0 start id=a in=x\n1 span id=a took=98 trace=1 span=1\n100 report id=a in=x took=100";
+    let lost = "5000 start id=b in=x\n8000 report id=b in=x took=3000";
+    let b = Some("b".to_owned());
+    assert_eq!(owners(&format!("{both}\n{lost}"), "2026/[1]a", 6_000), (b.clone(), b.clone()));
+    // Another stream had another invocation then.
+    assert_eq!(owners(&format!("{both}\n{lost}"), "2026/[1]b", 6_000), (None, None));
+    // Where nothing tells which stream it is, it must be the only one.
+    assert_eq!(owners(lost, "2026/[1]a", 6_000), (None, b));
+    let other = "5500 start id=c in=y\n8500 report id=c in=y took=3000";
+    assert_eq!(owners(&format!("{lost}\n{other}"), "2026/[1]a", 6_000), (None, None));
+}
