@@ -1,6 +1,7 @@
 //! The edges of a story, each hop once, as they are told.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use ahash::{HashMap, HashSet};
 use hopline_model::{SpanId, TraceId};
@@ -116,7 +117,8 @@ pub(super) fn drafts<'a>(store: &'a Store, matcher: &Matcher, story: &Story, tra
         }
         add(draft(store, story, trace, &m));
     }
-    drafts.extend(groups.into_values().flat_map(merge));
+    let mut places = Places::default();
+    drafts.extend(groups.into_values().flat_map(|group| merge(group, &mut places)));
     drafts
 }
 
@@ -138,7 +140,7 @@ fn draft<'a>(store: &'a Store, story: &Story, trace: &'a Trace, m: &Match) -> Dr
 
 /// Makes one of edges between two units that tell of one hop: those between the same two spans, and those that no key
 /// tells apart from one with a key between spans above or below.
-fn merge(mut group: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
+fn merge<'a>(mut group: Vec<Draft<'a>>, places: &mut Places) -> Vec<Draft<'a>> {
     group.sort_by_key(|d| (d.sender(), d.to, d.proof));
     group.dedup_by(|next, kept| {
         let same = next.sender() == kept.sender() && next.to == kept.to;
@@ -151,19 +153,10 @@ fn merge(mut group: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
         same
     });
     let (mut keyed, others): (Vec<_>, Vec<_>) = group.into_iter().partition(Draft::has_identity);
-    let mut by_receiver: HashMap<usize, Vec<usize>> = HashMap::default();
-    for (index, draft) in keyed.iter().enumerate() {
-        by_receiver.entry(draft.to).or_default().push(index);
-    }
+    let ends = if others.is_empty() { None } else { Ends::of(&keyed, places) };
     let mut kept: Vec<Draft<'_>> = Vec::new();
     for other in others {
-        let above = other.trace.in_unit_above(other.to).take(NESTED_MAX).find_map(|at| by_receiver.get(&at));
-        let near: Vec<usize> = match above {
-            Some(near) => near.clone(),
-            None => (0..keyed.len()).collect(),
-        };
-        let same: Vec<usize> =
-            near.into_iter().filter(|at| keyed.get(*at).is_some_and(|k| k.is_same_hop(&other))).collect();
+        let same = ends.as_ref().map(|ends| ends.same_hop(&other)).unwrap_or_default();
         for at in &same {
             if let Some(keyed) = keyed.get_mut(*at) {
                 keyed.absorb(&other);
@@ -173,7 +166,7 @@ fn merge(mut group: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
             kept.push(other);
         }
     }
-    // Of what is left, a link or a root of X-Ray may say again what the parent said.
+    // Of what is left, a link or a root of X-Ray may say again what the parent said. A unit has one parent.
     let parents: Vec<(Option<(&Trace, usize)>, usize)> =
         kept.iter().filter(|d| d.proof == Proof::Parent).map(|d| (d.sending(), d.to)).collect();
     kept.retain(|d| {
@@ -189,20 +182,119 @@ fn merge(mut group: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
     keyed
 }
 
+/// Of each trace, the place of each of its spans in a walk that visits parents before children, and all that is below a span
+/// right behind it.
+#[derive(Default)]
+struct Places(HashMap<TraceId, Rc<[usize]>>);
+
+impl Places {
+    fn of(&mut self, trace: &Trace) -> Rc<[usize]> {
+        let find = || {
+            let mut places = vec![0; trace.nodes.len()];
+            for (place, node) in trace.top_down().iter().enumerate() {
+                places.get_mut(*node).into_iter().for_each(|of_node| *of_node = place);
+            }
+            places.into()
+        };
+        Rc::clone(self.0.entry(trace.id).or_insert_with(find))
+    }
+}
+
+/// Where drafts stand in a trace, by their senders or by their receivers.
+struct Nest<'a> {
+    trace: &'a Trace,
+    places: Rc<[usize]>,
+    /// Invariant: sorted by place, so that those below a span are a run.
+    drafts: Vec<Placed>,
+}
+
+/// A draft whose sender or receiver is `node`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Placed {
+    place: usize,
+    node: usize,
+    draft: usize,
+}
+
+impl<'a> Nest<'a> {
+    fn of(trace: &'a Trace, nodes: impl Iterator<Item = usize>, places: &mut Places) -> Nest<'a> {
+        let places = places.of(trace);
+        let place = |node: usize| places.get(node).copied().unwrap_or_default();
+        let mut drafts: Vec<Placed> =
+            nodes.enumerate().map(|(draft, node)| Placed { place: place(node), node, draft }).collect();
+        drafts.sort_unstable();
+        Nest { trace, places, drafts }
+    }
+
+    /// The drafts of a span and of those below it.
+    fn below(&self, node: usize) -> &[Placed] {
+        let place = self.places.get(node).copied().unwrap_or_default();
+        let (_, from) = self.drafts.split_at(self.drafts.partition_point(|d| d.place < place));
+        from.split_at(from.partition_point(|d| self.trace.is_above(node, d.node))).0
+    }
+
+    /// The drafts of a span.
+    fn at(&self, node: usize) -> &[Placed] {
+        let below = self.below(node);
+        below.split_at(below.partition_point(|d| d.node == node)).0
+    }
+}
+
+/// Between which spans the drafts of a group are that have an identity. All are from one unit to one other.
+struct Ends<'a> {
+    senders: Nest<'a>,
+    receivers: Nest<'a>,
+    /// By draft: its sender and its receiver.
+    spans: Vec<(usize, usize)>,
+}
+
+impl<'a> Ends<'a> {
+    fn of(keyed: &[Draft<'a>], places: &mut Places) -> Option<Ends<'a>> {
+        let first = keyed.first()?;
+        let (from, _) = first.sending()?;
+        let spans: Vec<(usize, usize)> = keyed.iter().filter_map(|d| Some((d.sending()?.1, d.to))).collect();
+        Some(Ends {
+            senders: Nest::of(from, spans.iter().map(|(from, _)| *from), places),
+            receivers: Nest::of(first.trace, spans.iter().map(|(_, to)| *to), places),
+            spans,
+        })
+    }
+
+    /// The drafts that may tell of the same hop as `other`, which has no identity: those of the nearest receiver above its
+    /// own that has any, else of those below; and of them those whose sender is above or below its own. Spans of one hop are
+    /// not nested deeper than [`NESTED_MAX`].
+    fn same_hop(&self, other: &Draft<'_>) -> Vec<usize> {
+        let Some((_, from)) = other.sending() else { return Vec::new() };
+        let (sending, receiving) = (self.senders.trace, self.receivers.trace);
+        let nearest =
+            receiving.in_unit_above(other.to).take(NESTED_MAX).find(|above| !self.receivers.at(*above).is_empty());
+        let received = nearest.map_or_else(|| self.receivers.below(other.to), |at| self.receivers.at(at));
+        let is_received = |to: usize| nearest.map_or_else(|| receiving.is_above(other.to, to), |at| at == to);
+        let above: Vec<usize> = sending
+            .in_unit_above(from)
+            .take(NESTED_MAX)
+            .skip(1)
+            .filter(|above| !self.senders.at(*above).is_empty())
+            .collect();
+        let below = self.senders.below(from);
+        let is_sent = |span: usize| sending.is_above(from, span) || above.contains(&span);
+        // Of many drafts between two units, few have this receiver, or few have this sender: the fewer are looked at.
+        let sent = below.len() + above.iter().map(|at| self.senders.at(*at).len()).sum::<usize>();
+        let is_same =
+            |draft: &usize| self.spans.get(*draft).is_some_and(|(from, to)| is_sent(*from) && is_received(*to));
+        if received.len() <= sent {
+            return received.iter().map(|d| d.draft).filter(is_same).collect();
+        }
+        let above = above.iter().flat_map(|at| self.senders.at(*at));
+        below.iter().chain(above).map(|d| d.draft).filter(is_same).collect()
+    }
+}
+
 impl Draft<'_> {
     fn absorb(&mut self, other: &Draft<'_>) {
         self.proof = self.proof.min(other.proof);
         self.certainty = self.certainty.min(other.certainty);
         self.candidates = self.candidates.min(other.candidates);
-    }
-
-    fn is_same_hop(&self, other: &Draft<'_>) -> bool {
-        match (self.sending(), other.sending()) {
-            (Some((trace, own)), Some((_, from))) => {
-                trace.are_related(own, from) && self.trace.are_related(self.to, other.to)
-            }
-            _ => false,
-        }
     }
 }
 
@@ -321,3 +413,6 @@ pub(super) fn explained(drafts: &[Draft<'_>]) -> (Spans, Spans) {
     let from = plain().filter_map(|d| d.sending()).map(|(trace, node)| (trace.id, node)).collect();
     (from, plain().map(|d| (d.trace.id, d.to)).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use super::super::testing::Probe;
 use super::super::workflows::sfn_trace_id;
 use super::*;
-use crate::span::{Attributes, SpanKind, Value};
 use crate::span::Value::{Json, Text};
+use crate::span::{Attributes, SpanKind, Value};
 
 /// Checks the keys of a span that has `key` as its only attribute, on both sides.
 #[track_caller]
