@@ -363,7 +363,7 @@ pub(super) fn senders(
     rows.sort_by_key(|(id, _)| *id);
     let traces_count = rows.chunk_by(|(a, _), (b, _)| a == b).count();
     // Which account a sender belongs to, and how often it wrote an item, stands in its spans only.
-    let fewest = if kind == Kind::DynamoItem { 1 } else { 2 };
+    let fewest = if kind == Kind::DynamoItem || kind.scope() == Scope::Account { 1 } else { 2 };
     let must_read = (fewest..=READS_MAX).contains(&traces_count);
     let mut found: Vec<(bool, Sender)> = Vec::new();
     let mut is_complete = true;
