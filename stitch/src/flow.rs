@@ -133,6 +133,10 @@ pub struct KeyRow {
     pub span_id: Option<SpanId>,
     /// The invocation, where it is known.
     pub invocation_id: Option<String>,
+    /// The account in which that ran, where it is known.
+    pub account: Option<String>,
+    /// The region in which that ran, where it is known.
+    pub region: Option<String>,
 }
 
 /// What a flow is asked for by.

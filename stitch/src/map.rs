@@ -198,19 +198,36 @@ fn is_consumed(kind: Kind) -> bool {
     )
 }
 
-/// Nested spans of one party with one key are one send, or one receipt: the main one, or the earliest.
+/// Whether it names a workflow or its steps: what one started runs once each, so that a second delivery is no retry.
+fn is_workflow(kind: Kind) -> bool {
+    matches!(kind, Kind::StepFunctions | Kind::Durable)
+}
+
+/// Nested spans of one party with one key are one send, or one receipt: the main one, or the earliest. Where it does not
+/// name a destination, another of them does: a function's span knows the message, the span within it also the queue.
 fn one_a_trace(mut rows: Vec<MapRow>) -> Vec<MapRow> {
     rows.sort_by(|a, b| {
-        let key = |r: &MapRow| (r.span.0, r.party.clone(), !r.is_main, r.start_ns, r.span.1);
+        let key = |r: &MapRow| {
+            (
+                r.span.0,
+                r.party.clone(),
+                !r.is_main,
+                r.start_ns,
+                r.span.1,
+                r.destination.is_none(),
+                r.destination.clone(),
+            )
+        };
         key(a).cmp(&key(b))
     });
     // Several deliveries to one party may lie in one trace: those that do not overlap are different ones.
     let mut kept: Vec<MapRow> = Vec::with_capacity(rows.len());
     for row in rows {
-        let same = kept.iter().rev().take_while(|other| other.span.0 == row.span.0 && other.party == row.party);
-        let nested = same.take(SENDS_MAX).any(|other| other.start_ns <= row.end_ns && row.start_ns <= other.end_ns);
-        if !nested {
-            kept.push(row);
+        let is_same = |other: &&mut MapRow| other.span.0 == row.span.0 && other.party == row.party;
+        let mut same = kept.iter_mut().rev().take_while(is_same).take(SENDS_MAX);
+        match same.find(|other| other.start_ns <= row.end_ns && row.start_ns <= other.end_ns) {
+            Some(other) => other.destination = other.destination.take().or(row.destination),
+            None => kept.push(row),
         }
     }
     kept.sort_by_key(|row| (row.start_ns, row.span));
@@ -223,8 +240,13 @@ impl HopMap {
         let mut tries: AHashMap<(SpanName, &Party, Option<KeyHash>), u64> = AHashMap::new();
         for (from, to) in deliveries {
             let message = to.kind.is_of_message().then_some(to.hash);
-            let attempt = tries.entry((from.span, &to.party, message)).or_default();
-            *attempt += 1;
+            let attempt = if is_workflow(to.kind) {
+                1
+            } else {
+                let attempt = tries.entry((from.span, &to.party, message)).or_default();
+                *attempt += 1;
+                *attempt
+            };
             self.senders.insert(from.span);
             self.receivers.insert(to.span);
             if to.start_ns < start || to.start_ns >= end {
@@ -244,7 +266,7 @@ impl HopMap {
             let since = if is_synchronous { from.start_ns } else { from.end_ns };
             let traffic = self.edges.entry(key).or_default();
             traffic.add(to.is_error, to.start_ns.saturating_sub(since));
-            traffic.retries += u64::from(*attempt > 1);
+            traffic.retries += u64::from(attempt > 1);
             traffic.dead_letters += u64::from(is_dead_letter);
         }
     }

@@ -90,6 +90,8 @@ fn rows(span: &FlowSpan, wanted: &[(KeyHash, Direction)]) -> Vec<KeyRow> {
         trace_id: Some(span.trace_id),
         span_id: Some(span.span_id),
         invocation_id: span.invocation_id.clone(),
+        account: span.account.clone(),
+        region: span.region.clone(),
     };
     span.keys.iter().map(row).filter(|row| wanted.contains(&(row.hash, row.direction))).collect()
 }

@@ -86,6 +86,8 @@ fn key_rows(batch: &RecordBatch) -> Vec<KeyRow> {
         trace_id: ids("trace_id", row).and_then(|id| TraceId::from_slice(&id)),
         span_id: ids("span_id", row).and_then(|id| SpanId::from_slice(&id)),
         invocation_id: text("invocation_id").get(row).map(str::to_owned),
+        account: text("account").get(row).map(str::to_owned),
+        region: text("region").get(row).map(str::to_owned),
     };
     (0..batch.num_rows()).map(row).collect()
 }

@@ -362,8 +362,8 @@ pub(super) fn senders(
     // Of one trace, rows stay by time.
     rows.sort_by_key(|(id, _)| *id);
     let traces_count = rows.chunk_by(|(a, _), (b, _)| a == b).count();
-    // Which account a sender belongs to, and how often it wrote an item, stands in its spans only.
-    let fewest = if kind == Kind::DynamoItem || kind.scope() == Scope::Account { 1 } else { 2 };
+    // How often it wrote an item stands in a sender's spans only, and which of its names it is called by.
+    let fewest = if kind == Kind::DynamoItem { 1 } else { 2 };
     let must_read = (fewest..=READS_MAX).contains(&traces_count);
     let mut found: Vec<(bool, Sender)> = Vec::new();
     let mut is_complete = true;
@@ -383,7 +383,14 @@ pub(super) fn senders(
                 Some((agrees, sender(foreign, *from)?))
             })),
             Look::Missing if must_read => {}
-            Look::Missing => found.extend(unread_senders(of_trace.iter().map(|(_, row)| *row)).map(|s| (true, s))),
+            Look::Missing => {
+                let receiver = trace.node(usage.node).map(|node| &node.span);
+                for is_own in [true, false] {
+                    let rows = of_trace.iter().map(|(_, row)| *row);
+                    let rows = rows.filter(|row| receiver.is_none_or(|receiver| row_agrees(row, receiver)) == is_own);
+                    found.extend(unread_senders(rows).map(|sender| (is_own, sender)));
+                }
+            }
             Look::Pending => is_complete = false,
         }
     }
@@ -432,8 +439,16 @@ pub(super) fn sender(trace: &Trace, from: usize) -> Option<Sender> {
 
 /// Whether two spans may belong to one account and region: where both name them, they are equal.
 pub(super) fn agree(a: &FlowSpan, b: &FlowSpan) -> bool {
-    let same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
     same(&a.account, &b.account) && same(&a.region, &b.region)
+}
+
+/// The same of a span that was not read, by the row of its key.
+fn row_agrees(row: &KeyRow, span: &FlowSpan) -> bool {
+    same(&row.account, &span.account) && same(&row.region, &span.region)
+}
+
+fn same(a: &Option<String>, b: &Option<String>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }
 
 pub(super) fn later(ns: i64, by: i64) -> i64 {

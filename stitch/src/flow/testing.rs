@@ -110,6 +110,8 @@ impl World {
                 trace_id: None,
                 span_id: None,
                 invocation_id: Some(invocation.to_owned()),
+                account: None,
+                region: None,
             });
         }
         self.rows.push(KeyRow {
@@ -121,6 +123,8 @@ impl World {
             trace_id: Some(trace(root)),
             span_id: Some(span(segment)),
             invocation_id: Some(invocation.to_owned()),
+            account: None,
+            region: None,
         });
     }
 
@@ -175,6 +179,8 @@ impl World {
             trace_id: Some(new.trace_id),
             span_id: Some(new.span_id),
             invocation_id: new.invocation_id.clone(),
+            account: new.account.clone(),
+            region: new.region.clone(),
         }));
         self.spans.push(new);
     }

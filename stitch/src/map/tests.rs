@@ -100,6 +100,53 @@ fn a_poison_message_is_tried_again_and_dies() {
 }
 
 #[test]
+fn a_span_that_names_no_queue_has_that_of_the_span_within_it() {
+    let one = |to: &str, dead: u8, wait: u8| {
+        format!("api -> {to}: 1 calls, 0 errors, 0 retries, {dead} dead, wait {wait}, oldest None")
+    };
+    let sent = "out sqs:1 sqs@orders api 1 10 11";
+    for (received, expected) in [
+        // The function's span has the message, its consumer also the queue.
+        (
+            "in sqs:1 sqs rescue 2 15 18 main\n in sqs:1 sqs@orders-dlq rescue 2 16 17",
+            one("rescue sqs@orders-dlq", 1, 4),
+        ),
+        ("in sqs:1 sqs worker 2 15 18 main\n in sqs:1 sqs@orders worker 2 16 17", one("worker sqs@orders", 0, 4)),
+        ("in sqs:1 sqs worker 2 15 18 main", one("worker sqs@orders", 0, 4)),
+        // It says for itself where it has it from.
+        ("in sqs:1 sqs@orders worker 2 15 18 main\n in sqs:1 sqs@more worker 2 16 17", one("worker sqs@orders", 0, 4)),
+        // Of two within it the first.
+        (
+            "in sqs:1 sqs rescue 2 15 19 main\n in sqs:1 sqs@b-dlq rescue 2 16 17\n in sqs:1 sqs@a-dlq rescue 2 17 18",
+            one("rescue sqs@b-dlq", 1, 4),
+        ),
+    ] {
+        check(&format!("{sent}\n{received}"), &[&expected]);
+    }
+    // The sender too.
+    let sent = "out sqs:1 sqs api 1 10 13 main\n out sqs:1 sqs@orders api 1 11 12";
+    check(&format!("{sent}\n in sqs:1 sqs@orders-dlq rescue 2 15 16"), &[&one("rescue sqs@orders-dlq", 1, 2)]);
+    // What another party has in the same trace, or the same one at another time, is another delivery.
+    check(
+        "out sqs:1 sqs@orders api 1 10 11\n in sqs:1 sqs worker 2 15 18 main\n in sqs:1 sqs@orders-dlq rescue 2 16 17
+         in sqs:1 sqs@orders-dlq worker 2 20 21",
+        &[
+            "api -> rescue sqs@orders-dlq: 1 calls, 0 errors, 0 retries, 1 dead, wait 5, oldest None",
+            "api -> worker sqs@orders: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None",
+            "api -> worker sqs@orders-dlq: 1 calls, 0 errors, 1 retries, 1 dead, wait 9, oldest None",
+        ],
+    );
+}
+
+#[test]
+fn steps_of_a_workflow_are_no_retries() {
+    for (key, retries) in [("durable:i#*", 0), ("durable:i", 0), ("sfn:arn:e", 0), ("sqs:1", 1), ("lambda:r", 1)] {
+        let expected = format!("api -> step x@-: 2 calls, 0 errors, {retries} retries, 0 dead, wait 4, oldest None");
+        check(&format!("out {key} x api 1 10 11\n in {key} x step 2 15 16\n in {key} x step 3 15 17"), &[&expected]);
+    }
+}
+
+#[test]
 fn each_read_of_an_item_has_the_write_before_it() {
     check(
         "out ddb.item:a dynamodb.stream@t one 1 10 11\n in ddb.item:a dynamodb.stream@t reader 2 15 16

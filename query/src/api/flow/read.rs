@@ -137,8 +137,9 @@ static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 });
 
 /// The columns of `hop_keys` that a flow needs.
-const KEY_COLUMNS: [&str; 8] =
-    ["key_hash", "kind", "direction", "time", "duration", "trace_id", "span_id", "invocation_id"];
+/// The columns of `hop_keys` that [`add_keys`] reads.
+pub(in crate::api) const KEY_COLUMNS: [&str; 10] =
+    ["key_hash", "kind", "direction", "time", "duration", "trace_id", "span_id", "invocation_id", "account", "region"];
 
 /// Attributes that are read of each span beside those that rules read.
 const PLACE_KEYS: [&str; 5] =
@@ -167,7 +168,8 @@ fn note_flags(batch: &RecordBatch, flags: &mut HashMap<(TraceId, SpanId), u16>) 
     Ok(())
 }
 
-fn add_keys(
+/// Adds the wanted keys of a batch of `hop_keys`.
+pub(in crate::api) fn add_keys(
     batch: &RecordBatch,
     wanted: &HashSet<&(KeyHash, Direction)>,
     found: &mut Vec<KeyRow>,
@@ -177,6 +179,7 @@ fn add_keys(
     let (times, durations) = (time(batch, "time")?, int64(batch, "duration")?);
     let (traces, spans) = (Bytes::of(batch, "trace_id")?, Bytes::of(batch, "span_id")?);
     let invocations = Text::of(batch, "invocation_id")?;
+    let (accounts, regions) = (Text::of(batch, "account")?, Text::of(batch, "region")?);
     for row in 0..batch.num_rows() {
         let hash = hashes.get(row).and_then(|bytes| bytes.try_into().ok()).map(KeyHash);
         let direction = Direction::from_name(directions.or_empty(row));
@@ -196,6 +199,8 @@ fn add_keys(
             trace_id: traces.get(row).and_then(TraceId::from_slice),
             span_id: spans.get(row).and_then(SpanId::from_slice),
             invocation_id: invocations.get(row).map(str::to_owned),
+            account: accounts.get(row).map(str::to_owned),
+            region: regions.get(row).map(str::to_owned),
         });
     }
     Ok(())

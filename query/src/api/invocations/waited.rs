@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
-use hopline_model::{AttributeType, SpanId, Table, TraceId, promoted};
+use hopline_model::{AttributeType, Table, promoted};
 use hopline_stitch::columns::SpanRows;
 use hopline_stitch::derive::{Deriver, flow_spans};
 use hopline_stitch::flow::{Assembly, Certainty, Edge, End, Flow, KeyRow, Limits, Seed, Wants};
@@ -16,11 +16,11 @@ use hopline_storage::RowId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::flow::{KEY_COLUMNS, add_keys};
 use crate::api::hops::answer::PartyAnswer;
 use crate::api::hops::count::is_call;
 use crate::engine::Session;
 use crate::error::Error;
-use crate::otlp::columns::{Bytes, Text, int64, time};
 
 /// As far as the senders of what one invocation got.
 const LIMITS: Limits = Limits {
@@ -212,35 +212,11 @@ static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 /// Attributes that are read of each span beside those that rules read.
 const PLACE_KEYS: [&str; 4] = ["cloud.account.id", "cloud.region", "cloud.resource_id", "aws.lambda.invoked_arn"];
 
-const KEY_COLUMNS: [&str; 8] =
-    ["key_hash", "kind", "direction", "time", "duration", "trace_id", "span_id", "invocation_id"];
-
 async fn keys(session: &Session, wants: &Wants) -> Result<Vec<KeyRow>, Error> {
     let wanted: HashSet<&(KeyHash, Direction)> = wants.keys.iter().collect();
     let mut found = Vec::new();
     for batch in lookup(session, Table::HopKeys, wants.keys.iter().map(|(hash, _)| hash.0), &KEY_COLUMNS).await? {
-        let (hashes, traces) = (Bytes::of(&batch, "key_hash")?, Bytes::of(&batch, "trace_id")?);
-        let (kinds, directions) = (Text::of(&batch, "kind")?, Text::of(&batch, "direction")?);
-        let (spans, invocations) = (Bytes::of(&batch, "span_id")?, Text::of(&batch, "invocation_id")?);
-        let (times, durations) = (time(&batch, "time")?, int64(&batch, "duration")?);
-        for row in 0..batch.num_rows() {
-            let hash = hashes.get(row).and_then(|bytes| bytes.try_into().ok()).map(KeyHash);
-            let side = hash.zip(Direction::from_name(directions.or_empty(row))).filter(|side| wanted.contains(side));
-            let (Some((hash, direction)), Some(kind)) = (side, Kind::from_prefix(kinds.or_empty(row))) else {
-                continue;
-            };
-            let start_ns = times.value(row);
-            found.push(KeyRow {
-                hash,
-                kind,
-                direction,
-                start_ns,
-                end_ns: start_ns.saturating_add(durations.value(row)),
-                trace_id: traces.get(row).and_then(TraceId::from_slice),
-                span_id: spans.get(row).and_then(SpanId::from_slice),
-                invocation_id: invocations.get(row).map(str::to_owned),
-            });
-        }
+        add_keys(&batch, &wanted, &mut found)?;
     }
     Ok(found)
 }
