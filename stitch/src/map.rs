@@ -12,7 +12,7 @@ use hopline_model::{SpanId, TraceId};
 
 use crate::choose::{self, Timed};
 use crate::invocation::Sketch;
-use crate::key::{Direction, KeyHash, Kind, Scope};
+use crate::key::{Direction, KeyHash, Kind, Scope, hash_parts};
 
 /// A span's ids.
 type SpanName = (TraceId, SpanId);
@@ -125,15 +125,16 @@ pub struct HopMap {
 /// Counts hops. Receivers outside of `range` (its start, its end) only tell that something was received.
 pub fn hop_map(rows: impl IntoIterator<Item = MapRow>, range: (i64, i64)) -> HopMap {
     // What names the writing comes before what names the content, for that may be written by several. By kind then: which of
-    // several keys names an edge is the same each time.
-    let mut by_key: AHashMap<(bool, Kind, KeyHash), Sides> = AHashMap::new();
+    // several keys names an edge is the same each time. Links tell what no identity told.
+    let mut by_key: AHashMap<(bool, bool, Kind, KeyHash), Sides> = AHashMap::new();
     let mut told = Told::default();
     for row in rows.into_iter().filter(|row| is_counted(row.kind)) {
         if row.kind.is_range() {
             told.ranges.insert((row.hop, row.destination));
             continue;
         }
-        let (sent, received) = by_key.entry((row.kind.is_of_content(), row.kind, row.hash)).or_default();
+        let (sent, received) =
+            by_key.entry((row.kind == Kind::Link, row.kind.is_of_content(), row.kind, row.hash)).or_default();
         if row.direction == Direction::Out { sent.push(row) } else { received.push(row) }
     }
     let mut by_key: Vec<_> = by_key.into_iter().collect();
@@ -141,8 +142,15 @@ pub fn hop_map(rows: impl IntoIterator<Item = MapRow>, range: (i64, i64)) -> Hop
     let groups: Vec<Sides> =
         by_key.into_iter().map(|(_, (sent, received))| (one_a_trace(sent), one_a_trace(received))).collect();
     let mut deliveries: Vec<Delivery<'_>> = Vec::new();
-    for (sent, received) in groups.iter().filter(|(sent, _)| !sent.is_empty()) {
+    let is_link = |sent: &[MapRow]| sent.first().is_some_and(|row| row.kind == Kind::Link);
+    let first_link = groups.iter().position(|(sent, _)| is_link(sent)).unwrap_or(groups.len());
+    let (identities, links) = groups.split_at_checked(first_link).unwrap_or((&groups, &[]));
+    for (sent, received) in identities.iter().filter(|(sent, _)| !sent.is_empty()) {
         deliveries.extend(received.iter().filter_map(|to| told.delivery(sent, received, to)));
+    }
+    if !links.is_empty() {
+        let linked = told.linked(links, &deliveries);
+        deliveries.extend(linked);
     }
     deliveries.sort_by_key(|(_, to)| (to.start_ns, to.span));
     let mut map = HopMap::default();
@@ -150,6 +158,11 @@ pub fn hop_map(rows: impl IntoIterator<Item = MapRow>, range: (i64, i64)) -> Hop
     let unseen = groups.into_iter().filter(|(_, received)| received.is_empty()).flat_map(|(sent, _)| sent);
     map.add_unseen(unseen, range, &told);
     map
+}
+
+/// Stands for a span that a receiver's link names: the key of rows of [`Kind::Link`], which both sides need.
+pub fn link_hash((trace_id, span_id): (TraceId, SpanId)) -> KeyHash {
+    hash_parts(Kind::Link, &format!("{trace_id}:{span_id}"))
 }
 
 /// What sent a key and what received it.
@@ -170,6 +183,8 @@ struct Told {
     ranges: BTreeSet<Place>,
     /// From where something was received, and what.
     telling: BTreeSet<Place>,
+    /// In which traces who sent where to what a link tells of.
+    linked: AHashSet<(TraceId, Party, Place)>,
 }
 
 impl Told {
@@ -179,6 +194,17 @@ impl Told {
         let from = sender(sent, received, to, senders)?;
         (senders.insert(from.span) || to.kind.is_of_message()).then_some((from, to))
     }
+
+    /// What links tell and no identity: where one told of a trace's sending to a trace, the link says the same again.
+    fn linked<'a>(&mut self, links: &'a [Sides], known: &[Delivery<'a>]) -> Vec<Delivery<'a>> {
+        let known: AHashSet<_> = known.iter().map(|(from, to)| (from.span.0, to.span.0, &to.party)).collect();
+        let mut deliveries = Vec::new();
+        for (sent, received) in links {
+            let linked = received.iter().filter_map(|to| self.delivery(sent, received, to));
+            deliveries.extend(linked.filter(|(from, to)| !known.contains(&(from.span.0, to.span.0, &to.party))));
+        }
+        deliveries
+    }
 }
 
 /// Of one key, no more sends than this are looked at: the last before the receiver. What has more is no identity.
@@ -186,7 +212,7 @@ const SENDS_MAX: usize = 256;
 
 /// Keys that lead somewhere else, or prove nothing, are no hops of their own.
 fn is_counted(kind: Kind) -> bool {
-    kind.is_identity()
+    kind.is_identity() || kind == Kind::Link
 }
 
 /// Whether what is sent waits until somebody takes it.
@@ -216,6 +242,7 @@ fn one_a_trace(mut rows: Vec<MapRow>) -> Vec<MapRow> {
                 r.span.1,
                 r.destination.is_none(),
                 r.destination.clone(),
+                r.hop.clone(),
             )
         };
         key(a).cmp(&key(b))
@@ -234,25 +261,46 @@ fn one_a_trace(mut rows: Vec<MapRow>) -> Vec<MapRow> {
     kept
 }
 
+/// The deliveries of a message to one party so far.
+#[derive(Default)]
+struct Tries {
+    count: u64,
+    is_delivered: bool,
+}
+
+impl Tries {
+    /// Adds a delivery, and tells whether it is another try of one before it.
+    fn is_retry(&mut self, to: &MapRow) -> bool {
+        let is_again = match to.kind {
+            // A link does not tell which of the sender's messages it is of: after one that failed it is the same.
+            Kind::Link => self.count > 0 && !self.is_delivered,
+            kind => self.count > 0 && !is_workflow(kind),
+        };
+        self.count += 1;
+        self.is_delivered |= !to.is_error;
+        is_again
+    }
+}
+
 impl HopMap {
     /// Adds what was delivered, in the order of time.
     fn add(&mut self, deliveries: &[Delivery<'_>], (start, end): (i64, i64), told: &mut Told) {
-        let mut tries: AHashMap<(SpanName, &Party, Option<KeyHash>), u64> = AHashMap::new();
+        let mut tries: AHashMap<(SpanName, &Party, Option<KeyHash>), Tries> = AHashMap::new();
         for (from, to) in deliveries {
             let message = to.kind.is_of_message().then_some(to.hash);
-            let attempt = if is_workflow(to.kind) {
-                1
-            } else {
-                let attempt = tries.entry((from.span, &to.party, message)).or_default();
-                *attempt += 1;
-                *attempt
-            };
+            let is_retry = tries.entry((from.span, &to.party, message)).or_default().is_retry(to);
             self.senders.insert(from.span);
             self.receivers.insert(to.span);
             if to.start_ns < start || to.start_ns >= end {
                 continue;
             }
-            told.telling.insert((from.hop.clone(), from.destination.clone()));
+            let place = (from.hop.clone(), from.destination.clone());
+            // Who links tells only of those that handed their context on.
+            if from.kind == Kind::Link {
+                told.linked.insert((from.span.0, from.party.clone(), place));
+            } else {
+                told.telling.insert(place);
+            }
             let (sent, received) = (from.destination.as_deref(), to.destination.as_deref());
             let is_dead_letter =
                 sent.zip(received).is_some_and(|(sent, got)| choose::is_dead_letter(Some(to.kind), sent, got));
@@ -266,7 +314,7 @@ impl HopMap {
             let since = if is_synchronous { from.start_ns } else { from.end_ns };
             let traffic = self.edges.entry(key).or_default();
             traffic.add(to.is_error, to.start_ns.saturating_sub(since));
-            traffic.retries += u64::from(attempt > 1);
+            traffic.retries += u64::from(is_retry);
             traffic.dead_letters += u64::from(is_dead_letter);
         }
     }
@@ -284,7 +332,11 @@ impl HopMap {
             if !row.kind.is_of_message() && (self.senders.contains(&row.span) || !counted.insert(row.span)) {
                 continue;
             }
-            let key = EdgeKey { from: row.party, to: None, hop: row.hop, destination: row.destination };
+            let sending = (row.span.0, row.party, place);
+            if told.linked.contains(&sending) {
+                continue;
+            }
+            let key = EdgeKey { from: sending.1, to: None, hop: row.hop, destination: row.destination };
             let traffic = self.edges.entry(key).or_default();
             traffic.calls += 1;
             traffic.oldest_ns = Some(traffic.oldest_ns.map_or(row.end_ns, |oldest| oldest.min(row.end_ns)));

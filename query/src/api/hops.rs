@@ -1,9 +1,10 @@
 //! `/api/v1/hops`: who sends to whom, over what, and how long it waits there.
 //!
 //! Edges with an identity are counted from `hop_keys`; those that trace context alone tells,
-//! from spans and their parents.
+//! from spans and their parents or links.
 //!
 //! - `read`: the keys that a count needs;
+//! - `links`: what span links tell where no identity does;
 //! - `calls`: what trace context alone tells;
 //! - `count`: the edges of a range;
 //! - `answer`: an edge as it is told.
@@ -11,6 +12,7 @@
 pub(super) mod answer;
 mod calls;
 pub(super) mod count;
+mod links;
 mod read;
 
 use axum::extract::State;
@@ -34,7 +36,7 @@ use count::{Scope, counted};
 #[allow(dead_code, reason = "start and end are read as a range")]
 pub(crate) struct HopsParams {
     /// What was received, or sent to nobody, from here on. Default: an hour before `end`. Its other side is looked for a
-    /// day around the range, and of up to 2,000 messages at any time.
+    /// day around the range, and of the latest 2,000 messages without one at any time.
     #[param(value_type = Option<String>, example = "-1h")]
     start: Option<i64>,
     /// Up to here. Default: now.

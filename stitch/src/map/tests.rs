@@ -139,6 +139,40 @@ fn a_span_that_names_no_queue_has_that_of_the_span_within_it() {
 }
 
 #[test]
+fn links_tell_what_no_identity_told() {
+    let one = "api -> worker sqs@orders: 1 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None";
+    let sent = "out link:s sqs@orders api 1 10 11 span=1";
+    for (more, expected) in [
+        ("in link:s sqs worker 2 15 16", vec![one]),
+        // Once an invocation.
+        ("in link:s sqs worker 2 15 18 main\n in link:s sqs worker 2 16 17", vec![one]),
+        // What an identity told is not told again, also of a nested span.
+        (
+            "out sqs:1 sqs@orders api 1 10 11 span=2\n in sqs:1 sqs worker 2 15 18\n in link:s sqs worker 2 16 17",
+            vec![one],
+        ),
+        // A message of several that went out together is no retry, nor is it one that nobody received.
+        (
+            "in link:s sqs worker 2 15 16\n in link:s sqs worker 3 15 16\n out sqs:1 sqs@orders api 1 10 11 span=1
+             out sqs:2 sqs@orders api 4 10 11\n in sqs:2 sqs worker 5 15 16\n out sqs:3 sqs@orders api 6 10 11",
+            vec![
+                "api -> nobody sqs@orders: 1 calls, 0 errors, 0 retries, 0 dead, wait 0, oldest Some(11)",
+                "api -> worker sqs@orders: 3 calls, 0 errors, 0 retries, 0 dead, wait 4, oldest None",
+            ],
+        ),
+        (
+            "in link:s sqs worker 2 15 16 error\n in link:s sqs worker 3 15 16",
+            vec!["api -> worker sqs@orders: 2 calls, 1 errors, 1 retries, 0 dead, wait 4, oldest None"],
+        ),
+        // Links alone do not tell what nobody received.
+        ("in link:s sqs worker 2 15 16\n out sqs:3 sqs@orders api 6 10 11", vec![one]),
+        ("in link:other sqs worker 2 15 16", vec![]),
+    ] {
+        check(&format!("{sent}\n{more}"), &expected);
+    }
+}
+
+#[test]
 fn steps_of_a_workflow_are_no_retries() {
     for (key, retries) in [("durable:i#*", 0), ("durable:i", 0), ("sfn:arn:e", 0), ("sqs:1", 1), ("lambda:r", 1)] {
         let expected = format!("api -> step x@-: 2 calls, 0 errors, {retries} retries, 0 dead, wait 4, oldest None");

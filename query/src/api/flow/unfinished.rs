@@ -74,13 +74,11 @@ pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<Vec
         let lost = span.function.as_deref().and_then(|function| merged.lost_at(function, instance, span.start_ns));
         lost.into_iter().for_each(|lost| add(lost, Some(span)));
     }
-    let tries: HashMap<(&str, TraceId), u32> = merged
-        .invocations
-        .iter()
-        .filter(|i| i.has_span)
-        .filter_map(|i| Some(((i.id.as_str(), i.trace_id?), i.attempt)))
-        .collect();
-    flow.note_tries(|end| tries.get(&(end.invocation_id.as_deref()?, end.trace_id)).copied());
+    // Tries may be in one trace.
+    let with_spans = merged.invocations.iter().filter(|i| i.has_span);
+    let tries: HashMap<(TraceId, SpanId), u32> =
+        with_spans.filter_map(|i| Some(((i.trace_id?, i.span_id?), i.attempt))).collect();
+    flow.note_tries(|end| tries.get(&(end.trace_id, end.root_span_id)).copied());
     Ok(found.into_values().collect())
 }
 

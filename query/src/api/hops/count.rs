@@ -7,6 +7,7 @@ use hopline_stitch::key::{Direction, KeyHash};
 use hopline_stitch::map::{HopMap, MapRow, Party, hop_map};
 
 use super::calls::Calls;
+use super::links;
 use super::read::{self, Names};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
@@ -82,10 +83,12 @@ pub(crate) struct Counted {
 /// Counts the hops of a range.
 pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted, Error> {
     let mut names = Names::default();
-    let mut rows = read::rows(session, scope, &mut names).await?;
-    let too_many = |what: &str| format!("more than {ROWS_MAX} {what} are in this range: ask for a shorter one");
-    let mut reason = (rows.len() > ROWS_MAX).then(|| too_many("keys"));
-    rows.truncate(ROWS_MAX);
+    let (mut rows, mut reason) = read::rows(session, scope, &mut names).await?;
+    let linked = links::rows(session, scope, &mut names).await?;
+    if linked.len() > ROWS_MAX {
+        reason.get_or_insert_with(|| read::too_many("links"));
+    }
+    rows.extend(linked);
     let range_ns = (scope.range.start.unwrap_or(i64::MIN), scope.range.end.unwrap_or(i64::MAX));
     let function = scope.function.as_deref();
     let mut waits = function.map(|function| waits_of(&rows, range_ns, function)).unwrap_or_default();
@@ -93,7 +96,7 @@ pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted,
     let (map_of, waits_of) = (&mut map, &mut waits);
     let mut calls = Calls { map: map_of, waits: waits_of, names: &mut names, function, seen: HashSet::new() };
     if calls.add(session, scope).await? > ROWS_MAX {
-        reason.get_or_insert_with(|| too_many("calls"));
+        reason.get_or_insert_with(|| read::too_many("calls"));
     }
     Ok(Counted { map, waits, reason })
 }

@@ -1,6 +1,7 @@
 //! Reads the keys that a count needs: those of the range, and those they may belong together with.
 
-use std::collections::{BTreeSet, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -19,7 +20,7 @@ use crate::sql::params::Param;
 
 /// How long before the range senders are looked for, and how long behind it receivers.
 const LOOK_AROUND: i64 = 86_400_000_000_000;
-/// Of so many messages whose other side was not seen that near, it is looked for at any time.
+/// Of so many messages whose other side was not seen that near, the latest, it is looked for at any time.
 const FAR_MAX: usize = 2_000;
 /// Keys that are looked up by one query.
 const FAR_AT_ONCE: usize = 200;
@@ -48,17 +49,37 @@ impl Names {
     }
 }
 
-/// The rows of a count; more than [`ROWS_MAX`] if there are too many.
-pub(super) async fn rows(session: &Session, scope: &Scope, names: &mut Names) -> Result<Vec<MapRow>, Error> {
+/// The rows of a count, and why some are missing, if so.
+pub(super) async fn rows(
+    session: &Session,
+    scope: &Scope,
+    names: &mut Names,
+) -> Result<(Vec<MapRow>, Option<String>), Error> {
+    let too_many = |rows: &[MapRow]| (rows.len() > ROWS_MAX).then(|| too_many("keys"));
     let mut rows = near_rows(session, scope, names).await?;
-    if rows.len() > ROWS_MAX {
-        return Ok(rows);
+    let mut reason = too_many(&rows);
+    if reason.is_none() {
+        let (far, are_more) = far_rows(session, scope, &rows, names).await?;
+        rows.extend(far);
+        if scope.is_of_party() && rows.len() <= ROWS_MAX {
+            rows.extend(witnesses(session, scope, &rows, names).await?);
+        }
+        reason = too_many(&rows).or_else(|| are_more.then(more_than_far));
     }
-    rows.extend(far_rows(session, scope, &rows, names).await?);
-    if scope.is_of_party() && rows.len() <= ROWS_MAX {
-        rows.extend(witnesses(session, scope, &rows, names).await?);
-    }
-    Ok(rows)
+    rows.truncate(ROWS_MAX);
+    Ok((rows, reason))
+}
+
+/// Why not all rows of a kind were read.
+pub(super) fn too_many(what: &str) -> String {
+    format!("more than {ROWS_MAX} {what} are in this range: ask for a shorter one")
+}
+
+fn more_than_far() -> String {
+    format!(
+        "more than {FAR_MAX} messages have no other side within a day of this range: it was looked for at any time of \
+         the latest {FAR_MAX} only"
+    )
 }
 
 /// Both sides of what was sent or received in the range (by a party: what it sent or received), in the range and a day
@@ -75,10 +96,25 @@ async fn near_rows(session: &Session, scope: &Scope, names: &mut Names) -> Resul
 }
 
 /// The other sides of what was received or sent in the range, where a day around it has none: messages may wait for long.
-async fn far_rows(session: &Session, scope: &Scope, near: &[MapRow], names: &mut Names) -> Result<Vec<MapRow>, Error> {
+/// And whether there are more than were looked for.
+async fn far_rows(
+    session: &Session,
+    scope: &Scope,
+    near: &[MapRow],
+    names: &mut Names,
+) -> Result<(Vec<MapRow>, bool), Error> {
     let sides = sides(near);
-    let hashes: BTreeSet<KeyHash> = alone(scope, near, &sides).map(|row| row.hash).take(FAR_MAX).collect();
-    let hashes: Vec<KeyHash> = hashes.into_iter().collect();
+    let mut latest: HashMap<KeyHash, i64> = HashMap::new();
+    for row in alone(scope, near, &sides) {
+        let time = latest.entry(row.hash).or_insert(row.start_ns);
+        *time = row.start_ns.max(*time);
+    }
+    // The same ones each time: rows come in any order.
+    let mut hashes: Vec<(Reverse<i64>, KeyHash)> =
+        latest.into_iter().map(|(hash, time)| (Reverse(time), hash)).collect();
+    hashes.sort_unstable();
+    let are_more = hashes.len() > FAR_MAX;
+    let hashes: Vec<KeyHash> = hashes.into_iter().map(|(_, hash)| hash).take(FAR_MAX).collect();
     let mut found = Vec::new();
     for some in hashes.chunks(FAR_AT_ONCE) {
         let mut values = Where::default();
@@ -92,7 +128,7 @@ async fn far_rows(session: &Session, scope: &Scope, near: &[MapRow], names: &mut
         let rows = select(session, &sql, values, names).await?;
         found.extend(rows.into_iter().filter(|row| !sides.contains(&(row.hash, row.direction))));
     }
-    Ok(found)
+    Ok((found, are_more))
 }
 
 /// Messages of others through the places to which the party sent what nobody was seen receiving: whether that is known of
@@ -115,20 +151,20 @@ async fn witnesses(session: &Session, scope: &Scope, rows: &[MapRow], names: &mu
     };
     let places: Vec<String> = places.iter().map(&mut place).collect();
     let wanted = format!("({}) AND {}", places.join(" OR "), within(&mut values, scope.range));
-    let limit = format!("LIMIT {WITNESSES_MAX}");
+    let limit = format!("ORDER BY key_hash LIMIT {WITNESSES_MAX}");
     let found = both_sides(session, scope.range, &wanted, &limit, values, names).await?;
     let known: HashSet<KeyHash> = rows.iter().map(|row| row.hash).collect();
     Ok(found.into_iter().filter(|row| !known.contains(&row.hash)).collect())
 }
 
-fn around(range: TimeRange) -> TimeRange {
+pub(super) fn around(range: TimeRange) -> TimeRange {
     TimeRange {
         start: range.start.map(|start| start.saturating_sub(LOOK_AROUND)),
         end: range.end.map(|end| end.saturating_add(LOOK_AROUND)),
     }
 }
 
-fn within(values: &mut Where, range: TimeRange) -> String {
+pub(super) fn within(values: &mut Where, range: TimeRange) -> String {
     let ends = [(">=", range.start), ("<", range.end)];
     let ends = ends.into_iter().filter_map(|(op, time)| Some((op, time?)));
     let conditions: Vec<String> =

@@ -733,3 +733,20 @@ async fn a_try_that_was_lost_is_of_the_story_of_the_next() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tries_in_one_trace_are_told_apart() {
+    let spans = "
+        a s - server shop          0   1
+        a c s client shop          0.2 0.3 call=orders:r1
+        a x c server orders/orders 2   3   on=e/1 inv=r1 error
+        a y c server orders/orders 63  64  on=e/1 inv=r1
+    ";
+    ingested_everywhere(&story(spans), &[], async |api| {
+        let got = flow(api, "a").await;
+        let tries: Vec<(&Value, &Value)> =
+            got["edges"].as_array().unwrap().iter().map(|e| (&e["to"]["span_id"], &e["attempt"])).collect();
+        assert_eq!(tries, [(&json!(span_id("x")), &json!(1)), (&json!(span_id("y")), &json!(2))]);
+    })
+    .await;
+}

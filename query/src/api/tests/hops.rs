@@ -299,3 +299,96 @@ async fn hops_of_one_party_are_those_of_all_that_are_its() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_queue_that_only_a_span_within_names() {
+    // The function's span knows the message, the consumer within it also the queue.
+    let spans = story(
+        "a1 p - producer shop          0   1   send=orders:m1
+         b1 s - server   worker/worker 3   6   in=sqs:m1
+         b1 c s consumer worker/worker 4   5   receive=orders:m1
+         b2 s - server   rescue/rescue 13  16  in=sqs:m1
+         b2 c s consumer rescue/rescue 14  15  receive=orders-dlq:m1",
+    );
+    ingested_everywhere(&spans, &[], async |api| {
+        let got = ask(api, "").await;
+        assert_eq!(
+            hops(&got),
+            ["shop -> rescue/rescue sqs orders-dlq 1 dead 1", "shop -> worker/worker sqs orders 1"],
+            "{got:#}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn activities_of_an_orchestration_are_no_retries() {
+    let spans = story(
+        "a  p - producer saga/saga     0 1 out=durable:i1#*
+         b1 c - server   charge/charge 3 4 in=durable:i1#*
+         b2 c - server   charge/charge 3 5 in=durable:i1#*",
+    );
+    ingested_everywhere(&spans, &[], async |api| {
+        let got = ask(api, "").await;
+        assert_eq!(hops(&got).iter().filter(|hop| hop.contains("retries")).count(), 0, "{got:#}");
+        assert_eq!(got["hops"][0]["calls"], json!(2), "{got:#}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_too_many_messages_without_another_side_the_latest_are_looked_for() {
+    // The first and the last of those that are sent are received days later.
+    let mut script =
+        "t p - producer shop 0 1 send=orders:told\nu c - consumer worker 2 3 receive=orders:told\n".to_owned();
+    for n in 1..=2_001 {
+        script += &format!("a{n} p - producer shop {n} {n}.5 send=orders:m{n}\n");
+    }
+    script += "f c - consumer worker 400000 400001 receive=orders:m1\nl c - consumer worker 400000 400001 receive=orders:m2001";
+    let forwards = story(&script);
+    let backwards: Vec<Value> = forwards.iter().rev().cloned().collect();
+    for spans in [forwards, backwards] {
+        let api = Api::new();
+        api.ingest(&spans, &[]);
+        let got = ask(&api, "").await;
+        assert_eq!(hops(&got), ["shop -> nobody sqs orders 2000 since 10:00:01", "shop -> worker sqs orders 1"]);
+        let reason = got["reason"].as_str().unwrap();
+        assert!(reason.starts_with("more than 2000 messages have no other side"), "{reason}");
+        assert_eq!(got["complete"], json!(false));
+    }
+}
+
+#[tokio::test]
+async fn what_links_tell_where_no_identity_does() {
+    // Stock receivers link to the sender; some also know the message.
+    let spans = story(
+        "a1 p - producer shop   0  1  send=orders:m1
+         b1 c - consumer worker 3  4  link=a1.p
+         a2 p - producer shop   10 11 send=orders:m2
+         b2 c - consumer worker 13 14 receive=orders:m2 link=a2.p
+         a3 p - producer shop   20 21 send=orders:m3
+         b3 s - server   pay/pay 23 26 link=a3.p error
+         b3 c s consumer pay/pay 24 25 link=a3.p
+         a4 p - producer shop   30 31 send=orders:m4
+         a5 i - internal shop   40 41
+         b5 c - consumer worker 43 44 link=a5.i
+         b6 c - internal worker 45 46 link=a4.p",
+    );
+    let twice: Vec<Value> = spans.iter().chain(&spans).cloned().collect();
+    for spans in [spans, twice] {
+        ingested_everywhere(&spans, &[], async |api| {
+            let (to_worker, to_pay) = ("shop -> worker sqs orders 2", "shop -> pay/pay sqs orders 1 errors 1");
+            let nobody = "shop -> nobody sqs orders 1 since 10:00:31";
+            for (query, expected) in [
+                ("", vec![to_worker, nobody, to_pay]),
+                ("&service=shop", vec![to_worker, nobody, to_pay]),
+                ("&service=worker", vec![to_worker]),
+                ("&function=pay", vec![to_pay]),
+            ] {
+                let got = ask(api, query).await;
+                assert_eq!(hops(&got), expected, "{query} {got:#}");
+            }
+        })
+        .await;
+    }
+}
