@@ -54,9 +54,12 @@ pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<Vec
         return Ok(Vec::new());
     }
     let instances = instances(session, &orphans).await?;
-    let ids = calls.keys().chain(tried.keys()).map(String::as_str);
     let all = TimeRange { start: Some(flow.start_ns), end: Some(flow.end_ns) };
-    let mut facts = with_ids(session, ids, all).await?;
+    let is_tried = |span: &&FlowSpan| span.invocation_id.as_ref().is_some_and(|id| tried.contains_key(id));
+    let functions: BTreeSet<&str> = flow.spans.iter().filter(is_tried).filter_map(|s| s.function.as_deref()).collect();
+    let mut facts = with_ids(session, tried.keys().map(String::as_str), &functions, all).await?;
+    // Who was called and never answered may be of any function.
+    facts.extend(with_ids(session, calls.keys().map(String::as_str), &BTreeSet::new(), all).await?);
     facts.extend(of_orphans(session, &orphans, &instances).await?);
     let merged = merge(&facts, &Rules::default());
     let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
@@ -124,7 +127,10 @@ pub(super) async fn elsewhere(session: &Session, flow: &Flow, unfinished: &[Unfi
 
 /// The trace of what the invocation with this id left whose span never came.
 pub(in crate::api) async fn left_by(session: &Session, id: &str) -> Result<Option<TraceId>, Error> {
-    let merged = merge(&with_ids(session, std::iter::once(id), TimeRange::default()).await?, &Rules::default());
+    let merged = merge(
+        &with_ids(session, std::iter::once(id), &BTreeSet::new(), TimeRange::default()).await?,
+        &Rules::default(),
+    );
     for lost in merged.invocations.iter().filter(|i| i.id == id && !i.has_span) {
         let trace = left(session, lost).await?;
         if trace.is_some() {

@@ -144,13 +144,19 @@ pub(super) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, 
 /// invocation: maximum age of event).
 const AGE_MAX: i64 = 6 * HOUR;
 
-/// What is told of the invocations with these ids that ran about in the range.
+/// What is told of the invocations with these ids that ran about in the range; of `functions`, if any are given, by which
+/// they are found sooner.
 pub(in crate::api) async fn with_ids(
     session: &Session,
     ids: impl Iterator<Item = &str>,
+    functions: &BTreeSet<&str>,
     range: TimeRange,
 ) -> Result<Vec<Fact>, Error> {
     let mut conditions = Where::default();
+    if !functions.is_empty() {
+        let functions: Vec<String> = functions.iter().map(|function| conditions.param(*function)).collect();
+        conditions.and(format!("function IN ({})", functions.join(", ")));
+    }
     let ids: Vec<String> = ids.map(|id| conditions.param(id)).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
