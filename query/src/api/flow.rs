@@ -10,7 +10,7 @@ mod read;
 mod rows;
 mod unfinished;
 
-pub(super) use read::{KEY_COLUMNS, add_keys};
+pub(super) use read::flow_of;
 pub(super) use unfinished::left_by;
 
 use axum::extract::{Path, State};

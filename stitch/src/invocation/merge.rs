@@ -139,6 +139,20 @@ impl Invocation {
         self.instance.clone().map(|instance| EnvironmentKey { function, instance })
     }
 
+    /// What it is billed by.
+    pub fn usage(&self) -> Usage<'_> {
+        Usage {
+            provider: self.provider,
+            region: self.region.as_deref(),
+            architecture: self.architecture,
+            init_type: self.init_type,
+            start_ns: self.start_ns,
+            billed_ns: self.billed_ns,
+            memory_size: self.memory_size,
+            memory_used: self.memory_used,
+        }
+    }
+
     /// Whether the platform reported it and its span never came.
     pub fn is_lost(&self) -> bool {
         self.has_report && !self.has_span
@@ -232,7 +246,7 @@ pub fn merge<'a>(facts: impl IntoIterator<Item = &'a Fact>, rules: &Rules<'_>) -
         streams,
     };
     for (at, invocation) in merged.invocations.iter_mut().enumerate() {
-        invocation.cost = rules.prices.and_then(|prices| prices.cost(&usage(invocation)));
+        invocation.cost = rules.prices.and_then(|prices| prices.cost(&invocation.usage()));
         let stream = invocation.instance.as_ref().and_then(|name| merged.streams.get(name));
         for name in invocation.instance.iter().chain(stream) {
             merged.by_instance.entry(name.clone()).or_default().push(at);
@@ -301,19 +315,6 @@ fn mark(found: &mut [(Invocation, Signs)], of_environment: &[usize], reinit: &Re
     let Some(at) = at.copied() else { return };
     if let Some((invocation, _)) = found.get_mut(at) {
         invocation.reinit = true;
-    }
-}
-
-fn usage(invocation: &Invocation) -> Usage<'_> {
-    Usage {
-        provider: invocation.provider,
-        region: invocation.region.as_deref(),
-        architecture: invocation.architecture,
-        init_type: invocation.init_type,
-        start_ns: invocation.start_ns,
-        billed_ns: invocation.billed_ns,
-        memory_size: invocation.memory_size,
-        memory_used: invocation.memory_used,
     }
 }
 

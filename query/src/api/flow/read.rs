@@ -37,10 +37,7 @@ pub(super) struct Story {
 pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Result<Story, Error> {
     let mut seeds = vec![seed];
     loop {
-        let reader =
-            Reader { session: session.clone(), deriver: Deriver::default(), flags: HashMap::new(), unread: None };
-        let work = assemble(reader, Assembly::of(seeds.clone(), limits));
-        let (mut flow, reader) = session.engine().task(session.limits(), work).await?;
+        let (mut flow, reader) = assembled(session, seeds.clone(), limits).await?;
         let unfinished = unfinished(session, &mut flow).await?;
         // What a lost try left behind is of the same story as the try that went well, and no hop says so.
         let more = if seeds.len() == 1 { elsewhere(session, &flow, &unfinished).await? } else { Vec::new() };
@@ -49,6 +46,16 @@ pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Resu
         }
         seeds.extend(more);
     }
+}
+
+/// Brings the flow of `seed` together, without what the platform tells besides.
+pub(in crate::api) async fn flow_of(session: &Session, seed: Seed, limits: Limits) -> Result<Flow, Error> {
+    Ok(assembled(session, vec![seed], limits).await?.0)
+}
+
+async fn assembled(session: &Session, seeds: Vec<Seed>, limits: Limits) -> Result<(Flow, Reader), Error> {
+    let reader = Reader { session: session.clone(), deriver: Deriver::default(), flags: HashMap::new(), unread: None };
+    session.engine().task(session.limits(), assemble(reader, Assembly::of(seeds, limits))).await
 }
 
 async fn assemble(mut reader: Reader, mut assembly: Assembly) -> Result<(Flow, Reader), Error> {
@@ -137,8 +144,7 @@ static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 });
 
 /// The columns of `hop_keys` that a flow needs.
-/// The columns of `hop_keys` that [`add_keys`] reads.
-pub(in crate::api) const KEY_COLUMNS: [&str; 10] =
+const KEY_COLUMNS: [&str; 10] =
     ["key_hash", "kind", "direction", "time", "duration", "trace_id", "span_id", "invocation_id", "account", "region"];
 
 /// Attributes that are read of each span beside those that rules read.
@@ -168,8 +174,7 @@ fn note_flags(batch: &RecordBatch, flags: &mut HashMap<(TraceId, SpanId), u16>) 
     Ok(())
 }
 
-/// Adds the wanted keys of a batch of `hop_keys`.
-pub(in crate::api) fn add_keys(
+fn add_keys(
     batch: &RecordBatch,
     wanted: &HashSet<&(KeyHash, Direction)>,
     found: &mut Vec<KeyRow>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hopline_stitch::cost::{PriceTable, Usage};
+use hopline_stitch::cost::PriceTable;
 use hopline_stitch::invocation::insights::{self, FunctionStats, Thresholds};
 use hopline_stitch::invocation::rollup::{MINUTE_NS, Rollup, RollupKey};
 use hopline_stitch::invocation::{Invocation, Outcome, StartType};
@@ -73,7 +73,7 @@ impl Known<'_> {
             // Only a time-out names the limit.
             limit_ns: self.failed.iter().filter_map(|i| u64::try_from(i.limit_ns?).ok()).max(),
             billed_ns: sum(|_, rollup| rollup.billed_ns),
-            gb_second: self.latest.last().and_then(|latest| self.prices.gb_second(&usage(latest))),
+            gb_second: self.latest.last().and_then(|latest| self.prices.gb_second(&latest.usage())),
             other_sizes: self
                 .sizes
                 .iter()
@@ -94,18 +94,5 @@ impl Known<'_> {
     fn size(&self) -> Option<u64> {
         let of_latest = self.latest.iter().rev().find_map(|i| u64::try_from(i.memory_size?).ok());
         of_latest.or_else(|| self.sizes.iter().max_by_key(|size| size.last_ns).map(|size| size.bytes))
-    }
-}
-
-fn usage(invocation: &Invocation) -> Usage<'_> {
-    Usage {
-        provider: invocation.provider,
-        region: invocation.region.as_deref(),
-        architecture: invocation.architecture,
-        init_type: invocation.init_type,
-        start_ns: invocation.start_ns,
-        billed_ns: invocation.billed_ns,
-        memory_size: invocation.memory_size,
-        memory_used: invocation.memory_used,
     }
 }

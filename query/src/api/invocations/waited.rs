@@ -2,21 +2,14 @@
 //! hop far, and of those only what is exact.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::LazyLock;
 
-use arrow::array::RecordBatch;
-use hopline_model::{AttributeType, Table, promoted};
-use hopline_stitch::columns::SpanRows;
-use hopline_stitch::derive::{Deriver, flow_spans};
-use hopline_stitch::flow::{Assembly, Certainty, Edge, End, Flow, KeyRow, Limits, Seed, Wants};
-use hopline_stitch::hops::is_read;
+use hopline_stitch::flow::{Certainty, Edge, End, Flow, Limits, Seed};
 use hopline_stitch::invocation::Invocation;
-use hopline_stitch::key::{Direction, Key, KeyHash, Kind};
-use hopline_storage::RowId;
+use hopline_stitch::key::{Direction, Key, Kind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::flow::{KEY_COLUMNS, add_keys};
+use crate::api::flow::flow_of;
 use crate::api::hops::answer::PartyAnswer;
 use crate::api::hops::count::is_call;
 use crate::engine::Session;
@@ -81,7 +74,7 @@ pub(super) async fn waited(session: &Session, attempts: &[&Invocation]) -> Resul
     let mut found: BTreeMap<u32, Vec<Waited>> = BTreeMap::new();
     let mut seen = HashSet::new();
     for seed in seeds {
-        let flow = flow(session, seed).await?;
+        let flow = flow_of(session, seed, LIMITS).await?;
         for edge in &flow.edges {
             if let Some((attempt, waited)) = of_edge(edge, attempts)
                 && seen.insert((attempt, edge.from.trace_id, edge.from.span_id, edge.key.clone()))
@@ -168,55 +161,4 @@ fn of_sender(attempt: u32, from: &End, wait_ns: i64) -> Waited {
         span_id: from.span_id.to_string(),
         messages: 1,
     }
-}
-
-/// Brings the nearest hops together.
-async fn flow(session: &Session, seed: Seed) -> Result<Flow, Error> {
-    let reader = session.clone();
-    let work = async move {
-        let (mut assembly, mut deriver) = (Assembly::new(seed, LIMITS), Deriver::default());
-        while let Some(wants) = assembly.wants() {
-            let spans = lookup(&reader, Table::Spans, wants.traces.iter().map(|t| t.0), &SPAN_COLUMNS).await?;
-            let mut found = Vec::new();
-            for batch in &spans {
-                found.extend(flow_spans(&mut deriver, batch).map_err(|e| Error::Internal(Box::new(e)))?);
-            }
-            assembly.give(found, keys(&reader, &wants).await?);
-        }
-        Ok(assembly.finish())
-    };
-    session.engine().task(session.limits(), work).await
-}
-
-async fn lookup(
-    session: &Session,
-    table: Table,
-    ids: impl Iterator<Item = RowId>,
-    columns: &[&'static str],
-) -> Result<Vec<RecordBatch>, Error> {
-    let ids: Vec<RowId> = ids.collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = session.engine().storage().lookup(session.snapshot(), table, session.tenant(), &ids, columns).await;
-    rows.map_err(|e| Error::Read(Box::new(e)))
-}
-
-/// The columns of `spans` from which keys are derived.
-static SPAN_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let read = |key: &str| is_read(key) || PLACE_KEYS.contains(&key);
-    let promoted = promoted::PROMOTED.iter().filter(|p| read(p.key)).map(|p| p.column);
-    SpanRows::COLUMNS.into_iter().chain(promoted).chain(AttributeType::ALL.iter().map(|kind| kind.column())).collect()
-});
-
-/// Attributes that are read of each span beside those that rules read.
-const PLACE_KEYS: [&str; 4] = ["cloud.account.id", "cloud.region", "cloud.resource_id", "aws.lambda.invoked_arn"];
-
-async fn keys(session: &Session, wants: &Wants) -> Result<Vec<KeyRow>, Error> {
-    let wanted: HashSet<&(KeyHash, Direction)> = wants.keys.iter().collect();
-    let mut found = Vec::new();
-    for batch in lookup(session, Table::HopKeys, wants.keys.iter().map(|(hash, _)| hash.0), &KEY_COLUMNS).await? {
-        add_keys(&batch, &wanted, &mut found)?;
-    }
-    Ok(found)
 }
