@@ -18,7 +18,7 @@ pub mod signal;
 pub use id::{SpanId, TraceId};
 pub use layout::{AttributeType, Entry, Layout};
 pub use promoted::{Cardinality, Promoted, PromotedType};
-pub use signal::{Signal, Table};
+pub use signal::{Signal, SortPeriod, Table};
 
 /// The tenant of everything that came without one.
 pub const DEFAULT_TENANT: &str = "default";

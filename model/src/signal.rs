@@ -45,6 +45,18 @@ impl Signal {
     }
 }
 
+/// Nanoseconds of an hour.
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// A period of time by which rows are ordered ([`Table::sort_period`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortPeriod {
+    /// Behind how many of the sort columns.
+    pub behind: usize,
+    /// Its length in nanoseconds: an hour or more. Periods begin at multiples of it since 1970.
+    pub length_ns: i64,
+}
+
 /// A table of Hopline. Its schema is [`crate::schema::of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,7 +118,18 @@ impl Table {
             Table::Logs => &["tenant", "service", "time"],
             Table::Metrics => &["tenant", "service", "name", "series_id", "time"],
             Table::HopKeys => &["tenant", "key_hash"],
-            Table::Invocations | Table::FunctionMinutes => &["tenant", "function", "time"],
+            Table::Invocations => &["tenant", "function", "time"],
+            Table::FunctionMinutes => &["tenant", "resolution", "function", "time"],
+        }
+    }
+
+    /// Where among the sort columns rows are ordered by a period of their time, if they are: who asks for all functions
+    /// reads a few periods, each in one piece, and who asks for one function a piece of each period.
+    pub fn sort_period(self) -> Option<SortPeriod> {
+        match self {
+            Table::Invocations => Some(SortPeriod { behind: 1, length_ns: 24 * HOUR_NS }),
+            Table::FunctionMinutes => Some(SortPeriod { behind: 2, length_ns: HOUR_NS }),
+            _ => None,
         }
     }
 

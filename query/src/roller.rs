@@ -19,7 +19,7 @@ use hopline_storage::Position;
 use hopline_storage::changes::Unit;
 
 use crate::api::answer;
-use crate::api::invocations::read::{Which, known};
+use crate::api::invocations::read::{FACTS_MAX, Which, known_of};
 use crate::api::params::TimeRange;
 use crate::api::rollups::newest_rows;
 use crate::engine::{Engine, Limits, Session};
@@ -42,15 +42,21 @@ const QUIET_AHEAD_NS: i64 = 60 * MINUTE_NS;
 /// Hours, or days, that are counted in one go.
 const UNITS_AT_ONCE: usize = 24;
 
+/// Facts of several hours that are brought together in one go. What is more is counted by fewer hours: it is all held in
+/// memory.
+const FACTS_AT_ONCE: usize = 200_000;
+
 /// Rolls up in the background.
 pub struct Roller {
     engine: Engine,
+    /// [`FACTS_AT_ONCE`], but in tests.
+    facts_at_once: usize,
 }
 
 impl Roller {
     /// A roller over the storage of `engine`, which must be open for writing.
     pub fn new(engine: Engine) -> Roller {
-        Roller { engine }
+        Roller { engine, facts_at_once: FACTS_AT_ONCE }
     }
 
     /// Works until it is dropped.
@@ -89,9 +95,11 @@ impl Roller {
         let changes = self.engine.storage().changes();
         let hours = changes.take_hours(minutes.clone(), quiet_since_ns, UNITS_AT_ONCE);
         let mut done = !hours.is_empty();
-        for units in by_place(&hours) {
-            match self.hour(&units).await {
-                Ok(()) => changes.done_hours(&units),
+        let mut runs = by_run(&hours);
+        while let Some(units) = runs.pop() {
+            match self.hours(&units).await {
+                Ok(Counted::All) => changes.done_hours(&units),
+                Ok(Counted::TooMuch) => runs.extend(halves(units)),
                 Err(error) => {
                     changes.give_back(&units);
                     error.log();
@@ -119,27 +127,35 @@ impl Roller {
         self.engine.session(tenant, limits)
     }
 
-    /// Counts one hour of some functions of one tenant.
-    async fn hour(&self, units: &[Unit]) -> Result<(), Error> {
-        let Some((tenant, from, _)) = units.first() else { return Ok(()) };
+    /// Counts hours that follow each other, of some functions of one tenant: what environments did in the day before is
+    /// then read once for all of them.
+    async fn hours(&self, units: &[Unit]) -> Result<Counted, Error> {
+        let (Some((tenant, from, _)), Some((_, last, _))) = (units.first(), units.last()) else {
+            return Ok(Counted::All);
+        };
         let session = self.session(tenant);
         let functions: BTreeSet<&str> = units.iter().map(|(.., function)| &**function).collect();
         let only = functions.first().filter(|_| functions.len() == 1).copied();
-        let counted = count(&session, only, *from, from + HOUR).await?;
-        let of_units: BTreeMap<RollupKey, Rollup> =
-            counted.into_iter().filter(|(key, _)| functions.contains(key.function.as_str())).collect();
+        let Some(counted) = count(&session, only, *from, last + HOUR, self.facts_at_once).await? else {
+            return Ok(Counted::TooMuch);
+        };
+        let of_units: BTreeSet<(i64, &str)> = units.iter().map(|(_, hour, function)| (*hour, &**function)).collect();
+        let is_of_units =
+            |key: &RollupKey| of_units.contains(&(key.minute.div_euclid(HOUR) * HOUR, key.function.as_str()));
+        let counted: BTreeMap<RollupKey, Rollup> = counted.into_iter().filter(|(key, _)| is_of_units(key)).collect();
         let revision = revision(&session);
         let mut rows: Vec<RollupRow> = Vec::new();
-        for (key, rollup) in coarser(of_units.iter(), Resolution::Hour) {
+        for (key, rollup) in coarser(counted.iter(), Resolution::Hour) {
             rows.push(RollupRow { resolution: Resolution::Hour, revision, key, rollup });
         }
-        for (key, rollup) in of_units {
+        for (key, rollup) in counted {
             rows.push(RollupRow { resolution: Resolution::Minute, revision, key, rollup });
         }
         for resolution in [Resolution::Hour, Resolution::Minute] {
-            rows.extend(empty(&rows, &functions, *from, resolution, revision));
+            rows.extend(empty(&rows, &of_units, HOUR, resolution, revision));
         }
-        self.publish(tenant, &rows)
+        self.publish(tenant, &rows)?;
+        Ok(Counted::All)
     }
 
     /// Adds up the hours of one day of some functions of one tenant.
@@ -162,7 +178,8 @@ impl Roller {
         let days = coarser(hours.map(|row| (&row.key, &row.rollup)), Resolution::Day);
         let row = |(key, rollup)| RollupRow { resolution: Resolution::Day, revision, key, rollup };
         let mut rows: Vec<RollupRow> = days.into_iter().map(row).collect();
-        rows.extend(empty(&rows, &functions, *from, Resolution::Day, revision));
+        let of_units = functions.into_iter().map(|function| (*from, function)).collect();
+        rows.extend(empty(&rows, &of_units, DAY, Resolution::Day, revision));
         self.publish(tenant, &rows)
     }
 
@@ -237,19 +254,56 @@ fn by_place(units: &[Unit]) -> Vec<Vec<Unit>> {
     places.into_values().collect()
 }
 
-/// Counts the invocations that began in these minutes. What is too much for one go is counted in parts.
+/// Hours that follow each other together, of one tenant each. Units come in order.
+fn by_run(units: &[Unit]) -> Vec<Vec<Unit>> {
+    let mut runs: Vec<Vec<Unit>> = Vec::new();
+    for (hour, units) in by_place(units).into_iter().filter_map(|units| Some((units.first()?.clone(), units))) {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|(t, last, _)| *t == hour.0 && last + HOUR == hour.1) => {
+                run.extend(units);
+            }
+            _ => runs.push(units),
+        }
+    }
+    runs
+}
+
+/// The earlier and the later hours of a run of several.
+fn halves(units: Vec<Unit>) -> [Vec<Unit>; 2] {
+    let hour_of = |unit: Option<&Unit>| unit.map_or(0, |(_, hour, _)| *hour);
+    let hours = (hour_of(units.last()) - hour_of(units.first())) / HOUR + 1;
+    let middle = hour_of(units.first()) + hours / 2 * HOUR;
+    let (earlier, later) = units.into_iter().partition(|(_, hour, _)| *hour < middle);
+    [earlier, later]
+}
+
+/// Whether a run of hours was counted.
+enum Counted {
+    All,
+    /// There is too much of it for one go: it must be halved.
+    TooMuch,
+}
+
+/// Counts the invocations that began in these minutes. A single hour that is too much for one go is counted in parts; of
+/// several, nothing.
 async fn count(
     session: &Session,
     function: Option<&str>,
     from: i64,
     to: i64,
-) -> Result<BTreeMap<RollupKey, Rollup>, Error> {
+    facts_at_once: usize,
+) -> Result<Option<BTreeMap<RollupKey, Rollup>>, Error> {
     let mut counted: BTreeMap<RollupKey, Rollup> = BTreeMap::new();
+    let is_hour = to - from <= HOUR;
     let mut parts = vec![(from, to)];
     while let Some((from, to)) = parts.pop() {
         let time = |minute: i64| Some(minute.saturating_mul(MINUTE_NS));
         let range = TimeRange { start: time(from), end: time(to) };
-        let known = known(session, &Which { function: function.map(str::to_owned), range }).await?;
+        let which = Which { function: function.map(str::to_owned), range };
+        let known = known_of(session, &which, if is_hour { FACTS_MAX } else { facts_at_once }).await?;
+        if known.reason.is_some() && !is_hour {
+            return Ok(None);
+        }
         if known.reason.is_some() && to - from > 1 {
             let middle = from + (to - from) / 2;
             parts.extend([(from, middle), (middle, to)]);
@@ -259,21 +313,26 @@ async fn count(
             counted.entry(key).or_default().merge(&rollup);
         }
     }
-    Ok(counted)
+    Ok(Some(counted))
 }
 
-/// Rows without a count, for functions that did not run after all: they replace what was counted before.
+/// Rows without a count, for units (hours or days of functions) in which nothing ran after all: they replace what was
+/// counted before.
 fn empty(
     rows: &[RollupRow],
-    functions: &BTreeSet<&str>,
-    from: i64,
+    units: &BTreeSet<(i64, &str)>,
+    length: i64,
     resolution: Resolution,
     revision: i64,
 ) -> Vec<RollupRow> {
-    let counted: BTreeSet<&str> =
-        rows.iter().filter(|row| row.resolution == resolution).map(|row| row.key.function.as_str()).collect();
-    let nothing = |function: &&str| RollupRow { resolution, ..changed(function, from, revision) };
-    functions.difference(&counted).map(nothing).collect()
+    let unit = |row: &RollupRow| row.key.minute.div_euclid(length) * length;
+    let counted: BTreeSet<(i64, &str)> = rows
+        .iter()
+        .filter(|row| row.resolution == resolution)
+        .map(|row| (unit(row), row.key.function.as_str()))
+        .collect();
+    let nothing = |(minute, function): &(i64, &str)| RollupRow { resolution, ..changed(function, *minute, revision) };
+    units.difference(&counted).map(nothing).collect()
 }
 
 #[cfg(test)]

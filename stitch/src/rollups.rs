@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringDictionaryBuilder,
-    TimestampNanosecondBuilder,
+    TimestampNanosecondArray, TimestampNanosecondBuilder,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
 use arrow::error::ArrowError;
@@ -179,40 +179,121 @@ pub fn batch<'a>(
     RecordBatch::try_new(schema::of(Table::FunctionMinutes), columns).map(Some)
 }
 
-/// The rows of a batch of `function_minutes`. What a newer server wrote and this one does not know is left out.
-pub fn rows(batch: &RecordBatch) -> Result<Vec<RollupRow>, ColumnsError> {
-    let text = |name: &'static str| Text::of(batch, name);
-    let (resolutions, functions, versions) = (text("resolution")?, text("function")?, text("version")?);
-    let (triggers, regions) = (text("trigger")?, text("region")?);
-    let (start_types, outcomes) = (text("start_type")?, text("outcome")?);
-    let times = batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
-    let times = times.ok_or(ColumnsError("time"))?;
-    let revisions = number(batch, "revision")?;
-    let mut columns: Vec<&Int64Array> = Vec::with_capacity(NUMBERS.len());
-    for name in schema::ROLLUP_NUMBERS {
-        columns.push(number(batch, name)?);
+/// What the invocations of a row have in common: a [`RollupKey`] whose texts are the batch's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyRef<'a> {
+    /// [`RollupKey::minute`]
+    pub minute: i64,
+    /// [`RollupKey::function`]
+    pub function: &'a str,
+    /// [`RollupKey::version`]
+    pub version: &'a str,
+    /// [`RollupKey::trigger`]
+    pub trigger: Option<Trigger>,
+    /// [`RollupKey::region`]
+    pub region: &'a str,
+    /// [`RollupKey::start_type`]
+    pub start_type: StartType,
+    /// [`RollupKey::outcome`]
+    pub outcome: Outcome,
+}
+
+impl KeyRef<'_> {
+    /// The same with texts of its own.
+    pub fn to_key(&self) -> RollupKey {
+        RollupKey {
+            minute: self.minute,
+            function: self.function.to_owned(),
+            version: self.version.to_owned(),
+            trigger: self.trigger,
+            region: self.region.to_owned(),
+            start_type: self.start_type,
+            outcome: self.outcome,
+        }
     }
-    let (durations, inits) = (binary(batch, "duration")?, binary(batch, "init")?);
-    let row = |at: usize| {
+}
+
+/// The rows of a batch of `function_minutes`, looked at where they are.
+pub struct Rows<'a> {
+    len: usize,
+    resolutions: Text<'a>,
+    functions: Text<'a>,
+    versions: Text<'a>,
+    triggers: Text<'a>,
+    regions: Text<'a>,
+    start_types: Text<'a>,
+    outcomes: Text<'a>,
+    times: &'a TimestampNanosecondArray,
+    revisions: &'a Int64Array,
+    numbers: Vec<&'a Int64Array>,
+    durations: &'a BinaryArray,
+    inits: &'a BinaryArray,
+}
+
+impl<'a> Rows<'a> {
+    /// Of a batch that has all columns but the tenant's.
+    pub fn of(batch: &'a RecordBatch) -> Result<Rows<'a>, ColumnsError> {
+        let text = |name: &'static str| Text::of(batch, name);
+        let times = batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        Ok(Rows {
+            len: batch.num_rows(),
+            resolutions: text("resolution")?,
+            functions: text("function")?,
+            versions: text("version")?,
+            triggers: text("trigger")?,
+            regions: text("region")?,
+            start_types: text("start_type")?,
+            outcomes: text("outcome")?,
+            times: times.ok_or(ColumnsError("time"))?,
+            revisions: number(batch, "revision")?,
+            numbers: schema::ROLLUP_NUMBERS.iter().map(|name| number(batch, name)).collect::<Result<_, _>>()?,
+            durations: binary(batch, "duration")?,
+            inits: binary(batch, "init")?,
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What the row at `at` counts, and which write of it this is; nothing if a newer server wrote it and this one does
+    /// not know its words.
+    pub fn key(&self, at: usize) -> Option<(Resolution, i64, KeyRef<'a>)> {
+        if at >= self.len {
+            return None;
+        }
+        let key = KeyRef {
+            minute: self.times.value(at).div_euclid(MINUTE_NS),
+            function: self.functions.or_empty(at),
+            version: self.versions.or_empty(at),
+            trigger: self.triggers.get(at).and_then(Trigger::from_name),
+            region: self.regions.or_empty(at),
+            start_type: StartType::from_name(self.start_types.or_empty(at))?,
+            outcome: Outcome::from_name(self.outcomes.or_empty(at))?,
+        };
+        Some((Resolution::from_name(self.resolutions.or_empty(at))?, self.revisions.value(at), key))
+    }
+
+    /// What its invocations come to; nothing if its sketches cannot be read.
+    pub fn rollup(&self, at: usize) -> Option<Rollup> {
+        if at >= self.len {
+            return None;
+        }
         let mut rollup = Rollup {
-            duration: Sketch::decode(durations.value(at)).ok()?,
-            init: Sketch::decode(inits.value(at)).ok()?,
+            duration: Sketch::decode(self.durations.value(at)).ok()?,
+            init: Sketch::decode(self.inits.value(at)).ok()?,
             ..Rollup::default()
         };
-        columns.iter().zip(NUMBERS).for_each(|(column, (_, set))| set(&mut rollup, column.value(at).cast_unsigned()));
-        let key = RollupKey {
-            minute: times.value(at).div_euclid(MINUTE_NS),
-            function: functions.or_empty(at).to_owned(),
-            version: versions.or_empty(at).to_owned(),
-            trigger: triggers.get(at).and_then(Trigger::from_name),
-            region: regions.or_empty(at).to_owned(),
-            start_type: StartType::from_name(start_types.or_empty(at))?,
-            outcome: Outcome::from_name(outcomes.or_empty(at))?,
-        };
-        let resolution = Resolution::from_name(resolutions.or_empty(at))?;
-        Some(RollupRow { resolution, revision: revisions.value(at), key, rollup })
-    };
-    Ok((0..batch.num_rows()).filter_map(row).collect())
+        let numbers = self.numbers.iter().zip(NUMBERS);
+        numbers.for_each(|(column, (_, set))| set(&mut rollup, column.value(at).cast_unsigned()));
+        Some(rollup)
+    }
 }
 
 fn number<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a Int64Array, ColumnsError> {
@@ -228,6 +309,16 @@ fn binary<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a BinaryAr
 mod tests {
     use super::*;
 
+    fn rows(batch: &RecordBatch) -> Vec<RollupRow> {
+        let rows = Rows::of(batch).unwrap();
+        let row = |at| {
+            let (resolution, revision, key) = rows.key(at)?;
+            Some(RollupRow { resolution, revision, key: key.to_key(), rollup: rows.rollup(at)? })
+        };
+        assert!(rows.key(rows.len()).is_none() && rows.rollup(rows.len()).is_none());
+        (0..rows.len()).filter_map(row).collect()
+    }
+
     fn sample(minute: i64, trigger: Option<Trigger>, count: u64) -> RollupRow {
         let mut rollup = Rollup::default();
         (1..).zip(NUMBERS).for_each(|(i, (_, set))| set(&mut rollup, i * count));
@@ -242,7 +333,7 @@ mod tests {
     fn there_and_back() {
         let samples = [sample(7, Some(Trigger::Http), 5), sample(8, None, 1), changed("g", 60, -2)];
         let batch = batch("tenant", &samples).unwrap().unwrap();
-        assert_eq!(rows(&batch).unwrap(), samples);
+        assert_eq!(rows(&batch), samples);
         assert!(super::batch("tenant", &[]).unwrap().is_none());
     }
 

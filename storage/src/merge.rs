@@ -24,7 +24,7 @@ use crate::flush::CHUNK_ROWS;
 use crate::gather::{RowIndex, gather};
 use crate::object::Objects;
 use crate::parquet_file::text_at;
-use crate::sort::{column, is_text, minor};
+use crate::sort::{column, is_text, minor, periods};
 
 /// Rows decoded at once from each input.
 const BATCH_ROWS: usize = 2_048;
@@ -130,6 +130,9 @@ struct Head {
     row: usize,
     rows: usize,
     text: Vec<DictionaryArray<Int32Type>>,
+    /// The rows' periods, and behind how many columns of text they order the rows.
+    periods: Vec<u32>,
+    period_at: Option<usize>,
     minor: Vec<u128>,
 }
 
@@ -144,7 +147,8 @@ impl Head {
                 .ok_or_else(|| Error::corrupt("a file", format!("{name} is not dictionary-encoded text")))
         };
         let text = text.iter().map(dictionary).collect::<Result<_, _>>()?;
-        Ok(Self { slot, row: 0, rows: batch.num_rows(), text, minor: minor(batch, &rest)? })
+        let (periods, period_at) = (periods(table, batch)?, table.sort_period().map(|period| period.behind));
+        Ok(Self { slot, row: 0, rows: batch.num_rows(), text, periods, period_at, minor: minor(batch, &rest)? })
     }
 
     fn minor_at(&self, row: usize) -> u128 {
@@ -152,8 +156,13 @@ impl Head {
     }
 
     fn compare_text(&self, row: usize, other: &Head, other_row: usize) -> Ordering {
-        let pairs = self.text.iter().zip(&other.text);
-        pairs.map(|(a, b)| text_at(a, row).cmp(text_at(b, other_row))).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+        let pairs = self.text.iter().zip(&other.text).enumerate();
+        let periods = || self.periods.get(row).cmp(&other.periods.get(other_row));
+        let compare = |(at, (a, b))| {
+            let before = if self.period_at == Some(at) { periods() } else { Ordering::Equal };
+            before.then_with(|| text_at(a, row).cmp(text_at(b, other_row)))
+        };
+        pairs.map(compare).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     }
 
     fn compare(&self, row: usize, other: &Head, other_row: usize) -> Ordering {
@@ -161,7 +170,7 @@ impl Head {
     }
 
     fn same_keys(&self, row: usize, other_row: usize) -> bool {
-        self.text.iter().all(|t| t.key(row) == t.key(other_row))
+        self.periods.get(row) == self.periods.get(other_row) && self.text.iter().all(|t| t.key(row) == t.key(other_row))
     }
 
     /// How many rows from the current one on come before `other`'s current row; with

@@ -27,6 +27,8 @@ use crate::sort::column;
 
 /// Rows of a data page: a by-id read decodes a page of each column.
 const PAGE_ROWS: usize = 8_192;
+/// The same of roll-ups: one function is read in a small piece of each hour.
+const ROLLUP_PAGE_ROWS: usize = 1_024;
 /// False positives of a bloom filter.
 const BLOOM_FPP: f64 = 0.01;
 /// Dictionaries of values in attribute maps grow no larger: they are decoded as a whole for one row.
@@ -126,14 +128,17 @@ fn properties(config: &Config, facts: &FileFacts, schema: &SchemaRef) -> Result<
         entry("log_position", facts.upto.0.to_string()),
     ];
     let leaf = |name: &&str| columns.columns().iter().position(|c| c.path().string() == **name);
-    let order = facts.table.sort_columns().iter().filter_map(leaf);
+    // What stands behind a period is in order within each period only.
+    let sorted = facts.table.sort_period().map_or(usize::MAX, |period| period.behind);
+    let order = facts.table.sort_columns().iter().take(sorted).filter_map(leaf);
     let order = order.map(|i| SortingColumn { column_idx: i as i32, descending: false, nulls_first: false }).collect();
+    let page_rows = if facts.table == Table::FunctionMinutes { ROLLUP_PAGE_ROWS } else { PAGE_ROWS };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("hopline {}", env!("CARGO_PKG_VERSION")))
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(config.row_group_rows))
-        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_data_page_row_count_limit(page_rows)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_statistics_truncate_length(Some(64))
         .set_column_index_truncate_length(Some(64))
@@ -182,8 +187,8 @@ fn column_properties(
             .set_column_bloom_filter_max_ndv(path.clone(), config.row_group_rows as u64);
     }
     let statistics = match root.as_str() {
-        "tenant" | "service" | "name" | "function" | "kind" | "status_code" | "trace_id" | "key_hash" | "duration"
-        | "severity_number" | "value" => EnabledStatistics::Page,
+        "tenant" | "service" | "name" | "function" | "resolution" | "kind" | "status_code" | "trace_id"
+        | "key_hash" | "duration" | "severity_number" | "value" => EnabledStatistics::Page,
         _ if root == table.time_column() => EnabledStatistics::Page,
         "start_time" | "observed_time" | "series_id" | "type" | "event_name" | "scope_name" => EnabledStatistics::Chunk,
         _ if promoted.is_some_and(|p| p.kind == PromotedType::Int) => EnabledStatistics::Page,

@@ -12,13 +12,14 @@ use hopline_model::Table;
 use crate::error::Error;
 use crate::gather::RowIndex;
 
-/// A row's place: ranks of the text columns, then what follows them, then its arrival.
+/// A row's place: ranks of the text columns (and a period among them), then what follows them, then its arrival.
 type Key = (u128, u128, u32, u32);
 
 /// The rows of all `batches` in the order of `table`'s files. Rows that are equal in
 /// the sort columns stay in the order in which they came.
 pub(crate) fn sorted_rows(table: Table, batches: &[&RecordBatch]) -> Result<Vec<RowIndex>, Error> {
     let (text, rest): (Vec<&str>, Vec<&str>) = table.sort_columns().iter().partition(|c| is_text(c));
+    let period_at = table.sort_period().map(|period| period.behind);
     let ranks: Vec<Vec<Vec<u32>>> = text.iter().map(|c| rank(c, batches)).collect::<Result<_, _>>()?;
     let mut keys: Vec<Key> = Vec::with_capacity(batches.iter().map(|b| b.num_rows()).sum());
     for (i, batch) in batches.iter().enumerate() {
@@ -28,9 +29,12 @@ pub(crate) fn sorted_rows(table: Table, batches: &[&RecordBatch]) -> Result<Vec<
             .collect::<Result<_, _>>()?;
         let columns: Vec<_> = columns.iter().zip(&ranks).filter_map(|(c, r)| Some((c.keys(), r.get(i)?))).collect();
         let minor = minor(batch, &rest)?;
+        let periods = periods(table, batch)?;
         for (row, minor) in minor.into_iter().enumerate() {
-            let group = columns.iter().fold(0u128, |group, (keys, ranks)| {
+            let group = columns.iter().enumerate().fold(0u128, |group, (at, (keys, ranks))| {
                 let rank = usize::try_from(keys.value(row)).ok().and_then(|key| ranks.get(key));
+                let period = periods.get(row).filter(|_| period_at == Some(at));
+                let group = period.map_or(group, |period| group << 32 | u128::from(*period));
                 group << 32 | u128::from(rank.copied().unwrap_or(0))
             });
             keys.push((group, minor, i as u32, row as u32));
@@ -98,6 +102,16 @@ pub(crate) fn minor(batch: &RecordBatch, columns: &[&str]) -> Result<Vec<u128>, 
         }
     }
     Ok(minor)
+}
+
+/// The period of each row, as a number of the same order, where rows are ordered by it ([`Table::sort_period`]).
+pub(crate) fn periods(table: Table, batch: &RecordBatch) -> Result<Vec<u32>, Error> {
+    let Some(period) = table.sort_period() else { return Ok(Vec::new()) };
+    let times = column(batch, table.time_column())?.as_primitive_opt::<TimestampNanosecondType>();
+    let times = times.ok_or_else(|| Error::corrupt("a batch", "its time column is not a time"))?;
+    // All hours that nanoseconds in 64 bits can tell are fewer than 2^23 from 1970.
+    let number = |time: &i64| (time.div_euclid(period.length_ns) as i32 as u32) ^ (1 << 31);
+    Ok(times.values().iter().map(number).collect())
 }
 
 /// A signed number as an unsigned one of the same order.

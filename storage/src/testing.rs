@@ -35,11 +35,12 @@ pub(crate) const NOW: i64 = 1_795_219_200_000_000_000;
 /// A row is made of its id alone.
 pub(crate) fn rows(table: Table, ids: &[u64]) -> RecordBatch {
     let schema = schema::of(table);
-    let columns = schema.fields().iter().map(|f| column(f.name(), f.data_type(), f.is_nullable(), ids)).collect();
+    let columns =
+        schema.fields().iter().map(|f| column(table, f.name(), f.data_type(), f.is_nullable(), ids)).collect();
     RecordBatch::try_new(schema, columns).unwrap()
 }
 
-fn column(name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef {
+fn column(table: Table, name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef {
     let text = |of: &dyn Fn(u64) -> String| -> ArrayRef {
         let values: Vec<_> = ids.iter().map(|id| of(*id)).collect();
         Arc::new(values.iter().map(|v| Some(v.as_str())).collect::<DictionaryArray<Int32Type>>())
@@ -48,6 +49,8 @@ fn column(name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef 
         ("tenant", _) => text(&|id| format!("tenant-{}", id % 2)),
         ("service", _) => text(&|id| format!("service-{}", id % 7)),
         ("name", _) => text(&|id| format!("GET /{}", id % 13)),
+        ("function", _) => text(&|id| format!("function-{}", id % 11)),
+        ("resolution", _) => text(&|id| ["minute", "hour", "day"][id as usize % 3].into()),
         ("kind", _) => text(&|_| "server".into()),
         ("type", _) => text(&|_| "gauge".into()),
         ("attribute_layout", _) => text(&|id| if id % 3 == 0 { String::new() } else { "[\"s.color\"]".into() }),
@@ -60,7 +63,9 @@ fn column(name: &str, kind: &DataType, nullable: bool, ids: &[u64]) -> ArrayRef 
         }
         ("attributes_string", _) => attributes(ids),
         (_, DataType::Timestamp(TimeUnit::Nanosecond, _)) if !nullable => {
-            let times = ids.iter().map(|id| NOW + (id.wrapping_mul(0x9E37_79B9) % 1_000_000) as i64);
+            // Where rows are ordered by periods, several of them.
+            let step = table.sort_period().map_or(1, |period| period.length_ns / 200_000);
+            let times = ids.iter().map(|id| NOW + (id.wrapping_mul(0x9E37_79B9) % 1_000_000) as i64 * step);
             Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"))
         }
         (_, DataType::Int64) if !nullable => Arc::new(Int64Array::from(vec![7; ids.len()])),

@@ -3,21 +3,23 @@
 //!
 //! So the answer is always that of counting all invocations, only sooner.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use hopline_model::{Table, schema};
+use arrow::array::RecordBatch;
 use hopline_stitch::invocation::rollup::{MINUTE_NS, Rollup, RollupKey, roll_up};
-use hopline_stitch::rollups::{DAY, HOUR, Resolution, RollupRow, rows};
+use hopline_stitch::rollups::{DAY, HOUR, KeyRef, Resolution};
 use hopline_storage::Changed;
 
-use super::answer;
-use super::filter::Where;
+use self::rows::Piece;
 use super::invocations::read::{Which, known};
 use super::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
-use crate::sql::params::Param;
+
+pub(crate) use self::rows::newest_rows;
 
 /// Counted invocations.
 #[derive(Debug, Default)]
@@ -97,117 +99,173 @@ fn minutes_of(range: TimeRange) -> Minutes {
     Minutes { from, to: to.max(from) }
 }
 
-/// The roll-ups over the invocations that began in the whole minutes around `range`: of one function by the minute, of
-/// all by whatever is quickest.
-pub(crate) async fn read(session: &Session, function: Option<&str>, range: TimeRange) -> Result<Rollups, Error> {
-    let minutes = minutes_of(range);
+/// How finely invocations are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// By the minute, and by what triggered them.
+    Minutes,
+    /// Not by when they were, nor by what triggered them: the key's minute is 0.
+    Whole,
+}
+
+impl Detail {
+    fn of<'a>(self, key: KeyRef<'a>) -> KeyRef<'a> {
+        match self {
+            Detail::Minutes => key,
+            Detail::Whole => KeyRef { minute: 0, trigger: None, ..key },
+        }
+    }
+
+    fn of_key(self, key: &RollupKey) -> RollupKey {
+        match self {
+            Detail::Minutes => key.clone(),
+            Detail::Whole => RollupKey { minute: 0, trigger: None, ..key.clone() },
+        }
+    }
+}
+
+/// A range that is read, and where in it roll-ups of hours and days are read.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    minutes: Minutes,
+    hours: Minutes,
+    days: Minutes,
+}
+
+impl Wanted {
+    fn of(range: TimeRange, detail: Detail) -> Wanted {
+        let minutes = minutes_of(range);
+        let none = Minutes { from: minutes.from, to: minutes.from };
+        let hours = if detail == Detail::Minutes { none } else { minutes.inner(HOUR) };
+        Wanted { minutes, hours, days: hours.inner(DAY) }
+    }
+
+    /// Whether the row counts for this range, and no other does for the same invocations.
+    fn takes(&self, resolution: Resolution, minute: i64, function: &str, changed: &ByHour<'_>) -> bool {
+        if !self.minutes.holds(minute) || changed.has_hour(minute, function) && resolution != Resolution::Day {
+            return false;
+        }
+        let of_day = self.days.holds(minute) && !changed.has_day(minute, function);
+        match resolution {
+            Resolution::Day => of_day,
+            Resolution::Hour => self.hours.holds(minute) && !of_day,
+            Resolution::Minute => !self.hours.holds(minute),
+            Resolution::Changed => false,
+        }
+    }
+
+    /// Rows among which are all those that [`Wanted::takes`].
+    fn pieces(&self, changed: &Changed, function: Option<&str>) -> Vec<Piece> {
+        let of = |resolution| move |minutes: Minutes| Piece { resolution, from: minutes.from, to: minutes.to };
+        let mut pieces = vec![of(Resolution::Day)(self.days)];
+        pieces.extend(self.hours.edges(self.days).map(of(Resolution::Hour)));
+        let is_asked = |f: &str| function.is_none_or(|function| function == f);
+        let of_days = changed.days.iter().filter(|(day, f)| self.days.holds(*day) && is_asked(f));
+        let of_days: BTreeSet<i64> = of_days.map(|(day, _)| *day).collect();
+        pieces.extend(of_days.into_iter().map(|day| of(Resolution::Hour)(Minutes { from: day, to: day + DAY })));
+        // Whole hours are looked at: which rows are the newest, the others of the hour may tell.
+        let whole = |m: Minutes| Minutes { from: m.from.div_euclid(HOUR) * HOUR, to: -(-m.to).div_euclid(HOUR) * HOUR };
+        let edges = self.minutes.edges(self.hours).into_iter().filter(|edge| !edge.is_empty());
+        pieces.extend(edges.map(whole).map(of(Resolution::Minute)));
+        pieces
+    }
+}
+
+/// What has changed, by the hour and day.
+#[derive(Debug, Default)]
+struct ByHour<'a> {
+    hours: HashMap<i64, HashSet<&'a str, ahash::RandomState>>,
+    days: HashMap<i64, HashSet<&'a str, ahash::RandomState>>,
+}
+
+impl<'a> ByHour<'a> {
+    fn of(changed: &'a Changed) -> ByHour<'a> {
+        let of = |units: &'a BTreeSet<(i64, Arc<str>)>| {
+            let mut by_minute: HashMap<i64, HashSet<&str, ahash::RandomState>> = HashMap::new();
+            for (minute, function) in units {
+                by_minute.entry(*minute).or_default().insert(function);
+            }
+            by_minute
+        };
+        ByHour { hours: of(&changed.hours), days: of(&changed.days) }
+    }
+
+    fn has_hour(&self, minute: i64, function: &str) -> bool {
+        self.hours.get(&(minute.div_euclid(HOUR) * HOUR)).is_some_and(|functions| functions.contains(function))
+    }
+
+    fn has_day(&self, minute: i64, function: &str) -> bool {
+        self.days.get(&(minute.div_euclid(DAY) * DAY)).is_some_and(|functions| functions.contains(function))
+    }
+}
+
+/// The roll-ups over the invocations that began in the whole minutes around each range, of one function or of all.
+pub(crate) async fn read<const N: usize>(
+    session: &Session,
+    function: Option<&str>,
+    ranges: [TimeRange; N],
+    detail: Detail,
+) -> Result<[Rollups; N], Error> {
     // First what changed, then the rows: what is rolled up in between is then counted by its invocations.
     let changed = session.engine().storage().changes().changed(session.tenant());
     let session = &session.engine().session(session.tenant(), session.limits().clone());
+    let wanted = ranges.map(|range| Wanted::of(range, detail));
+    let by_hour = ByHour::of(&changed);
+    let mut reader =
+        Reader { session, function, wanted: &wanted, detail, found: std::array::from_fn(|_| Rollups::default()) };
     if !changed.is_complete {
-        return live(session, function, minutes).await;
+        for (at, minutes) in wanted.iter().map(|w| w.minutes).enumerate() {
+            reader.live(function, minutes, |range, _| range == at).await?;
+        }
+        return Ok(reader.found);
     }
-    let mut reader = Reader { session, function, changed: &changed, found: Rollups::default() };
-    let is_fine = function.is_some();
-    let whole_hours = if is_fine { Minutes { from: minutes.from, to: minutes.from } } else { minutes.inner(HOUR) };
-    let whole_days = whole_hours.inner(DAY);
-    reader.days(whole_days).await?;
-    for hours in whole_hours.edges(whole_days) {
-        reader.hours(hours).await?;
-    }
-    for edge in minutes.edges(whole_hours) {
-        reader.minutes(edge).await?;
-    }
-    reader.changed_hours(minutes).await?;
+    let pieces = wanted.iter().flat_map(|w| w.pieces(&changed, function)).collect();
+    reader.rolled_up(&rows::read(session, function, pieces).await?, &by_hour)?;
+    reader.changed_hours(&changed, &by_hour).await?;
     Ok(reader.found)
 }
 
-/// Counts the invocations themselves.
-async fn live(session: &Session, function: Option<&str>, minutes: Minutes) -> Result<Rollups, Error> {
-    let range = minutes.range();
-    let which = Which { function: function.map(str::to_owned), range };
-    let known = known(session, &which).await?;
-    let mut found = Rollups { reason: known.reason.clone(), ..Rollups::default() };
-    roll_up(known.within(range)).into_iter().for_each(|(key, rollup)| found.add(key, rollup));
-    Ok(found)
-}
-
-struct Reader<'a> {
+struct Reader<'a, const N: usize> {
     session: &'a Session,
     function: Option<&'a str>,
-    changed: &'a Changed,
-    found: Rollups,
+    wanted: &'a [Wanted; N],
+    detail: Detail,
+    found: [Rollups; N],
 }
 
-impl Reader<'_> {
-    fn is_changed(&self, minute: i64, function: &str) -> bool {
-        let hour = minute.div_euclid(HOUR) * HOUR;
-        self.changed.hours.contains(&(hour, Arc::from(function)))
-    }
-
-    /// Days from their own roll-ups; those that changed from those of their hours.
-    async fn days(&mut self, days: Minutes) -> Result<(), Error> {
-        if days.is_empty() {
-            return Ok(());
-        }
-        let changed =
-            |key: &RollupKey, changed: &Changed| changed.days.contains(&(key.minute, Arc::from(key.function.as_str())));
-        for row in newest(self.session, Resolution::Day, self.function, days).await? {
-            if !changed(&row.key, self.changed) {
-                self.found.add(row.key, row.rollup);
-            }
-        }
-        let wanted = |f: &str| self.function.is_none_or(|function| function == f);
-        let of_range: BTreeSet<i64> =
-            self.changed.days.iter().filter(|(day, f)| days.holds(*day) && wanted(f)).map(|(day, _)| *day).collect();
-        for day in of_range {
-            for row in
-                newest(self.session, Resolution::Hour, self.function, Minutes { from: day, to: day + DAY }).await?
-            {
-                let is_of_changed = self.changed.days.contains(&(day, Arc::from(row.key.function.as_str())));
-                if is_of_changed && !self.is_changed(row.key.minute, &row.key.function) {
-                    self.found.add(row.key, row.rollup);
+impl<const N: usize> Reader<'_, N> {
+    /// Adds what is rolled up and has not changed since.
+    fn rolled_up(&mut self, batches: &[RecordBatch], changed: &ByHour<'_>) -> Result<(), Error> {
+        let rows = rows::of(batches)?;
+        let mut counted: [HashMap<KeyRef<'_>, Rollup, ahash::RandomState>; N] =
+            std::array::from_fn(|_| HashMap::default());
+        let takes =
+            |wanted: &Wanted, resolution, key: &KeyRef<'_>| wanted.takes(resolution, key.minute, key.function, changed);
+        rows::newest(
+            &rows,
+            |resolution, key| self.wanted.iter().any(|wanted| takes(wanted, resolution, key)),
+            |resolution, _, key, rollup| {
+                for (wanted, counted) in self.wanted.iter().zip(&mut counted) {
+                    if takes(wanted, resolution, &key) {
+                        counted.entry(self.detail.of(key)).or_default().merge(&rollup);
+                    }
                 }
-            }
+            },
+        );
+        for (found, counted) in self.found.iter_mut().zip(counted) {
+            counted.into_iter().for_each(|(key, rollup)| found.add(key.to_key(), rollup));
         }
         Ok(())
     }
 
-    async fn hours(&mut self, hours: Minutes) -> Result<(), Error> {
-        if hours.is_empty() {
-            return Ok(());
-        }
-        for row in newest(self.session, Resolution::Hour, self.function, hours).await? {
-            if !self.is_changed(row.key.minute, &row.key.function) {
-                self.found.add(row.key, row.rollup);
-            }
-        }
-        Ok(())
-    }
-
-    async fn minutes(&mut self, minutes: Minutes) -> Result<(), Error> {
-        if minutes.is_empty() {
-            return Ok(());
-        }
-        // Whole hours are looked at: which rows are the newest, the others of the hour may tell.
-        let hours = Minutes { from: minutes.from.div_euclid(HOUR) * HOUR, to: -(-minutes.to).div_euclid(HOUR) * HOUR };
-        for row in newest(self.session, Resolution::Minute, self.function, hours).await? {
-            if minutes.holds(row.key.minute) && !self.is_changed(row.key.minute, &row.key.function) {
-                self.found.add(row.key, row.rollup);
-            }
-        }
-        Ok(())
-    }
-
-    /// Hours that changed since they were rolled up, or never were: counted by their invocations, several at once
+    /// Adds hours that changed since they were rolled up, or never were: counted by their invocations, several at once
     /// where they follow each other.
-    async fn changed_hours(&mut self, minutes: Minutes) -> Result<(), Error> {
-        let is_wanted = |(hour, function): &&(i64, Arc<str>)| {
-            *hour < minutes.to && hour + HOUR > minutes.from && self.function.is_none_or(|f| f == &**function)
-        };
-        let wanted: Vec<&(i64, Arc<str>)> = self.changed.hours.iter().filter(is_wanted).collect();
+    async fn changed_hours(&mut self, changed: &Changed, by_hour: &ByHour<'_>) -> Result<(), Error> {
+        let is_in = |hour: i64| self.wanted.iter().any(|w| hour < w.minutes.to && hour + HOUR > w.minutes.from);
+        let is_wanted =
+            |(hour, function): &&(i64, Arc<str>)| is_in(*hour) && self.function.is_none_or(|f| f == &**function);
         let mut runs: Vec<(Minutes, BTreeSet<&str>)> = Vec::new();
-        for (hour, function) in wanted {
+        for (hour, function) in changed.hours.iter().filter(is_wanted) {
             match runs.last_mut() {
                 Some((run, functions)) if *hour <= run.to => {
                     run.to = run.to.max(hour + HOUR);
@@ -216,71 +274,40 @@ impl Reader<'_> {
                 _ => runs.push((Minutes { from: *hour, to: hour + HOUR }, BTreeSet::from([&**function]))),
             }
         }
+        let from = self.wanted.iter().map(|w| w.minutes.from).min().unwrap_or_default();
+        let to = self.wanted.iter().map(|w| w.minutes.to).max().unwrap_or_default();
         for (run, functions) in runs {
-            let within = Minutes { from: run.from.max(minutes.from), to: run.to.min(minutes.to) };
+            let within = Minutes { from: run.from.max(from), to: run.to.min(to) };
             let only = match functions.first() {
                 Some(only) if functions.len() == 1 => Some(*only),
                 _ => self.function,
             };
-            let counted = live(self.session, only, within).await?;
-            self.found.reason = self.found.reason.take().or(counted.reason);
-            for (key, rollup) in counted.by_function.into_values().flatten() {
-                if self.is_changed(key.minute, &key.function) {
-                    self.found.add(key, rollup);
-                }
-            }
+            self.live(only, within, |_, key| by_hour.has_hour(key.minute, &key.function)).await?;
         }
         Ok(())
     }
-}
 
-/// Rows of one resolution, of each function and hour (or day) only those of the last write.
-pub(crate) async fn newest_rows(
-    session: &Session,
-    resolution: Resolution,
-    function: Option<&str>,
-    from_minute: i64,
-    to_minute: i64,
-) -> Result<Vec<RollupRow>, Error> {
-    newest(session, resolution, function, Minutes { from: from_minute, to: to_minute }).await
-}
-
-async fn newest(
-    session: &Session,
-    resolution: Resolution,
-    function: Option<&str>,
-    minutes: Minutes,
-) -> Result<Vec<RollupRow>, Error> {
-    let mut conditions = Where::default();
-    conditions.equals("function", function);
-    conditions.equals("resolution", Some(resolution.name()));
-    for (op, minute) in [(">=", minutes.from), ("<", minutes.to)] {
-        let time = conditions.param(Param::Time(minute.saturating_mul(MINUTE_NS)));
-        conditions.and(format!("time {op} {time}"));
+    /// Adds the invocations themselves: to each range those of its minutes that `counts`.
+    async fn live(
+        &mut self,
+        function: Option<&str>,
+        minutes: Minutes,
+        counts: impl Fn(usize, &RollupKey) -> bool,
+    ) -> Result<(), Error> {
+        let range = minutes.range();
+        let known = known(self.session, &Which { function: function.map(str::to_owned), range }).await?;
+        let counted = roll_up(known.within(range));
+        for (at, (wanted, found)) in self.wanted.iter().zip(&mut self.found).enumerate() {
+            let of_range = |(key, _): &(&RollupKey, &Rollup)| wanted.minutes.holds(key.minute) && counts(at, key);
+            let mut own: BTreeMap<RollupKey, Rollup> = BTreeMap::new();
+            for (key, rollup) in counted.iter().filter(of_range) {
+                own.entry(self.detail.of_key(key)).or_default().merge(rollup);
+            }
+            own.into_iter().for_each(|(key, rollup)| found.add(key, rollup));
+            found.reason = found.reason.take().or_else(|| known.reason.clone());
+        }
+        Ok(())
     }
-    let schema = schema::of(Table::FunctionMinutes);
-    let columns: Vec<&str> =
-        schema.fields().iter().map(|f| f.name().as_str()).filter(|name| *name != "tenant").collect();
-    let sql = format!("SELECT {} FROM function_minutes {}", columns.join(", "), conditions.text());
-    let mut found = Vec::new();
-    for batch in answer::rows(session, &sql, conditions.params()).await? {
-        found.extend(rows(&batch).map_err(|e| Error::Internal(Box::new(e)))?);
-    }
-    let length = if resolution == Resolution::Day { DAY } else { HOUR };
-    let unit = |row: &RollupRow| row.key.minute.div_euclid(length);
-    let mut last: HashMap<(&str, i64), i64> = HashMap::new();
-    for row in &found {
-        let last = last.entry((&row.key.function, unit(row))).or_insert(row.revision);
-        *last = row.revision.max(*last);
-    }
-    let is_last: Vec<bool> =
-        found.iter().map(|row| last.get(&(row.key.function.as_str(), unit(row))) == Some(&row.revision)).collect();
-    let mut is_last = is_last.into_iter();
-    found.retain(|_| is_last.next().unwrap_or(false));
-    // A row that was written twice (the second time after a crash) counts once.
-    found.sort_by(|a, b| a.key.cmp(&b.key));
-    found.dedup_by(|a, b| a.key == b.key);
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use hopline_stitch::invocation::{Fact, RELATIVE_ERROR, Source, Status};
 use hopline_storage::Changed;
 
 use super::*;
-use crate::api::rollups::{self, Rollups};
+use crate::api::invocations::read::known;
+use crate::api::rollups::{self, Detail, Rollups};
 use crate::engine::tests::engine;
 use crate::engine::tests::rows::Kept;
 
@@ -101,7 +102,12 @@ impl Bench {
     async fn check(&self, function: Option<&str>, from: i64, to: i64) {
         let session = self.roller.session("default");
         let range = TimeRange { start: Some(from * MINUTE_NS), end: Some(to * MINUTE_NS) };
-        let read = rollups::read(&session, function, range).await.unwrap();
+        let detail = if function.is_some() { Detail::Minutes } else { Detail::Whole };
+        let earlier = TimeRange { start: Some((from - 777) * MINUTE_NS), end: range.start };
+        let [read, before] = rollups::read(&session, function, [range, earlier], detail).await.unwrap();
+        let [alone] = rollups::read(&session, function, [earlier], detail).await.unwrap();
+        let sums = |read: &Rollups| read.functions().map(|f| (f.to_owned(), of(read, f))).collect::<Vec<_>>();
+        assert_eq!(sums(&before), sums(&alone), "{from} to {to}");
         assert_eq!(read.reason, None);
         let which = Which { function: function.map(str::to_owned), range };
         let known = known(&session, &which).await.unwrap();
@@ -153,7 +159,17 @@ fn of(read: &Rollups, function: &str) -> Rollup {
 
 #[tokio::test]
 async fn roll_ups_are_equal_to_a_full_count_also_after_late_data() {
+    equal_to_a_full_count(FACTS_AT_ONCE).await;
+}
+
+#[tokio::test]
+async fn hours_that_are_too_much_for_one_go_are_counted_in_parts() {
+    equal_to_a_full_count(40).await;
+}
+
+async fn equal_to_a_full_count(facts_at_once: usize) {
     let mut bench = Bench::new();
+    bench.roller.facts_at_once = facts_at_once;
     let mut random = Random(5);
     for part in 0..6 {
         let facts: Vec<Fact> =
@@ -220,7 +236,7 @@ async fn what_comes_after_its_hour_was_counted_is_found_out_again_after_a_restar
         assert_eq!(taken.len(), 3);
         bench.add(&of_one(2));
         for units in by_place(&taken) {
-            bench.roller.hour(&units).await.unwrap();
+            assert!(matches!(bench.roller.hours(&units).await.unwrap(), Counted::All));
         }
         if is_before_done {
             bench.add(&of_one(3));
@@ -245,7 +261,7 @@ async fn a_day_is_not_added_up_while_an_hour_of_it_changes() {
     let (all, changes) = (DAY0..DAY0 + DAY, bench.kept.storage.changes());
     let hours = changes.take_hours(all.clone(), 0, 9);
     for units in by_place(&hours) {
-        bench.roller.hour(&units).await.unwrap();
+        assert!(matches!(bench.roller.hours(&units).await.unwrap(), Counted::All));
     }
     changes.done_hours(&hours);
     let days = changes.take_days(all.clone(), 0, 9);

@@ -29,6 +29,9 @@ pub const RELATIVE_ERROR: f64 = 0.01;
 
 const VERSION: u8 = 1;
 
+/// So many buckets are added to others in place: each that is new moves those behind it.
+const FEW_BUCKETS: usize = 32;
+
 /// The bucket of `u64::MAX`.
 const KEY_MAX: u16 = 2_219;
 
@@ -95,24 +98,25 @@ impl Sketch {
         self.max = self.max.max(other.max);
         self.sum = self.sum.saturating_add(other.sum);
         self.zeros = self.zeros.saturating_add(other.zeros);
-        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
-        let (mut ours, mut theirs) = (self.buckets.iter().peekable(), other.buckets.iter().peekable());
-        loop {
-            let next = match (ours.peek(), theirs.peek()) {
-                (Some((a, x)), Some((b, y))) if a == b => {
-                    let both = (*a, x.saturating_add(*y));
-                    ours.next();
-                    theirs.next();
-                    Some(both)
-                }
-                (Some((a, _)), Some((b, _))) if a < b => ours.next().copied(),
-                (Some(_), None) => ours.next().copied(),
-                _ => theirs.next().copied(),
-            };
-            let Some(bucket) = next else { break };
-            merged.push(bucket);
+        if self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+        } else if other.buckets.len() <= FEW_BUCKETS {
+            self.merge_few(&other.buckets);
+        } else {
+            self.buckets = merged(&self.buckets, &other.buckets);
         }
-        self.buckets = merged;
+    }
+
+    /// Adds buckets in place: mostly a few that are there already.
+    fn merge_few(&mut self, few: &[(u16, u64)]) {
+        let mut at = 0;
+        for (key, more) in few {
+            at += self.buckets.get(at..).unwrap_or_default().partition_point(|(k, _)| k < key);
+            match self.buckets.get_mut(at) {
+                Some((k, count)) if k == key => *count = count.saturating_add(*more),
+                _ => self.buckets.insert(at, (*key, *more)),
+            }
+        }
     }
 
     /// How many values it has.
@@ -213,6 +217,27 @@ impl Sketch {
             return Err(SketchError::Damaged("its least value is above its greatest"));
         }
         Ok(Sketch { zeros, sum, min, max, buckets })
+    }
+}
+
+/// The buckets of both, in order.
+fn merged(a: &[(u16, u64)], b: &[(u16, u64)]) -> Vec<(u16, u64)> {
+    let mut merged = Vec::with_capacity(a.len().max(b.len()));
+    let (mut ours, mut theirs) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let next = match (ours.peek(), theirs.peek()) {
+            (Some((a, x)), Some((b, y))) if a == b => {
+                let both = (*a, x.saturating_add(*y));
+                ours.next();
+                theirs.next();
+                Some(both)
+            }
+            (Some((a, _)), Some((b, _))) if a < b => ours.next().copied(),
+            (Some(_), None) => ours.next().copied(),
+            _ => theirs.next().copied(),
+        };
+        let Some(bucket) = next else { return merged };
+        merged.push(bucket);
     }
 }
 

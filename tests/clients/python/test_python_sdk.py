@@ -161,6 +161,7 @@ def test_what_is_refused_as_retryable_arrives_later_and_once(server, protocol):
     held = [socket.create_connection((host, int(port))) for _ in range(2)]
     for connection in held:
         connection.sendall(head + bytes(99))
+    until("both are being received", lambda: metric(server, "pending_bytes") >= 120_000)
     exporting = exporter(server, protocol, GrpcSpans, HttpSpans, "traces")
     results = []
 
@@ -181,7 +182,7 @@ def test_what_is_refused_as_retryable_arrives_later_and_once(server, protocol):
 
     sending = threading.Thread(target=send)
     sending.start()
-    until("it was refused", lambda: refusals(server))
+    until("it was refused", lambda: metric(server, "overload") > 0)
     assert not results
     for connection in held:
         connection.close()
@@ -190,10 +191,10 @@ def test_what_is_refused_as_retryable_arrives_later_and_once(server, protocol):
     assert server.sql("SELECT count(*) AS n FROM spans") == [{"n": 1}]
 
 
-def refusals(server):
-    """Whether anything was refused because the server was full."""
-    lines = [l for l in server.get("/metrics").text.splitlines() if "overload" in l and not l.startswith("#")]
-    return any(float(l.rsplit(" ", 1)[1]) > 0 for l in lines)
+def metric(server, part):
+    """The sum of the server's own metrics whose name or labels have `part`."""
+    lines = [l for l in server.get("/metrics").text.splitlines() if part in l and not l.startswith("#")]
+    return sum(float(l.rsplit(" ", 1)[1]) for l in lines)
 
 
 def test_found_at_once_and_after_a_kill(server):

@@ -22,7 +22,7 @@ use crate::api::filter::Where;
 use crate::api::hops::answer::WaitAnswer;
 use crate::api::invocations::read::{FACTS_MAX, Which, failed, latest, memory_sizes};
 use crate::api::params::{Params, TimeRange, bad};
-use crate::api::rollups::{self, whole_minutes};
+use crate::api::rollups::{self, Detail, whole_minutes};
 use crate::engine::Session;
 use crate::error::{Error, Problem};
 
@@ -128,8 +128,7 @@ pub(crate) async fn function(
     let range = whole_minutes(range_of(&params)?);
     let step = step_of(&params, range)?;
     let session = answer::unlimited_session(&state, "function");
-    let now = rollups::read(&session, Some(&name), range).await?;
-    let then = rollups::read(&session, Some(&name), before(range)).await?;
+    let [now, then] = rollups::read(&session, Some(&name), [range, before(range)], Detail::Minutes).await?;
     let throttled = throttles::read(&session, range).await?;
     let is_known = now.functions().next().is_some() || throttled.now.contains_key(&name);
     if !is_known && !ever(&session, &name).await? {

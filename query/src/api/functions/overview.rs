@@ -15,7 +15,7 @@ use super::{before, range_of};
 use crate::api::ApiState;
 use crate::api::answer::{self, json, rfc3339};
 use crate::api::params::{Params, TimeRange};
-use crate::api::rollups::{self, Rollups, whole_minutes};
+use crate::api::rollups::{self, Detail, Rollups, whole_minutes};
 use crate::error::{Error, Problem};
 
 /// What `/api/v1/functions` takes.
@@ -181,8 +181,7 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
     let range = whole_minutes(range_of(&params)?);
     let limit = params.limit("limit", 10_000, 10_000)?;
     let session = answer::unlimited_session(&state, "functions");
-    let now = rollups::read(&session, None, range).await?;
-    let then = rollups::read(&session, None, before(range)).await?;
+    let [now, then] = rollups::read(&session, None, [range, before(range)], Detail::Whole).await?;
     let throttled = throttles::read(&session, range).await?;
     let mut names: BTreeSet<&str> = [&now, &then].into_iter().flat_map(Rollups::functions).collect();
     names.extend(throttled.functions());

@@ -60,20 +60,30 @@ impl Known {
 
 /// All that is known of the invocations that began in a range.
 pub(crate) async fn known(session: &Session, which: &Which) -> Result<Known, Error> {
-    known_with(session, Vec::new(), std::slice::from_ref(which)).await
+    known_of(session, which, FACTS_MAX).await
+}
+
+/// The same of `facts_max` facts at most.
+pub(crate) async fn known_of(session: &Session, which: &Which, facts_max: usize) -> Result<Known, Error> {
+    known_with(session, Vec::new(), std::slice::from_ref(which), facts_max).await
 }
 
 /// All that is known of the invocations of each `which`, and of those of which `found` tells.
-async fn known_with(session: &Session, mut found: Vec<Fact>, which: &[Which]) -> Result<Known, Error> {
+async fn known_with(
+    session: &Session,
+    mut found: Vec<Fact>,
+    which: &[Which],
+    facts_max: usize,
+) -> Result<Known, Error> {
     let mut is_cut = false;
     let mut past = HashMap::new();
     let mut dropped = BTreeSet::new();
     for which in which {
-        let facts = rows(session, which).await?;
+        let facts = rows(session, which, facts_max).await?;
         let beginnings = beginnings(session, which).await?;
-        is_cut |= facts.len() > FACTS_MAX || beginnings.len() > FACTS_MAX;
+        is_cut |= facts.len() > facts_max || beginnings.len() > FACTS_MAX;
         dropped.extend(facts.iter().filter(|fact| which.is_dropping(fact)).cloned());
-        found.extend(facts.into_iter().take(FACTS_MAX));
+        found.extend(facts.into_iter().take(facts_max));
         found.extend(beginnings.into_iter().take(FACTS_MAX));
         past.extend(self::past(session, which).await?);
     }
@@ -85,7 +95,7 @@ async fn known_with(session: &Session, mut found: Vec<Fact>, which: &[Which]) ->
     let merged = merge(&found, &rules);
     let reason = is_cut.then(|| {
         format!(
-            "more than {FACTS_MAX} facts are known of invocations in this range: ask for a shorter one, or one function"
+            "more than {facts_max} facts are known of invocations in this range: ask for a shorter one, or one function"
         )
     });
     let dropped_records = dropped.iter().filter_map(|fact| fact.dropped_records).fold(0, i64::saturating_add);
@@ -137,33 +147,22 @@ pub(super) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, 
         Which { function: Some(function), range }
     };
     let which: Vec<Which> = of_functions.into_iter().map(which).collect();
-    known_with(session, found, &which).await.map(Some)
+    known_with(session, found, &which, FACTS_MAX).await.map(Some)
 }
 
 /// An event waits for its function so long at most before its last try (AWS Lambda Developer Guide, asynchronous
 /// invocation: maximum age of event).
 const AGE_MAX: i64 = 6 * HOUR;
 
-/// What is told of the invocations with these ids that ran about in the range; of `functions`, if any are given, by which
-/// they are found sooner.
-pub(in crate::api) async fn with_ids(
+/// What is told of the invocations with these ids that ran about in the range; of `functions` alone, if any are given.
+/// One more fact than [`FACTS_MAX`] if there are more.
+pub(in crate::api) async fn with_ids<'a>(
     session: &Session,
-    ids: impl Iterator<Item = &str>,
+    ids: impl Iterator<Item = &'a str>,
     functions: &BTreeSet<&str>,
     range: TimeRange,
 ) -> Result<Vec<Fact>, Error> {
-    let mut conditions = Where::default();
-    if !functions.is_empty() {
-        let functions: Vec<String> = functions.iter().map(|function| conditions.param(*function)).collect();
-        conditions.and(format!("function IN ({})", functions.join(", ")));
-    }
-    let ids: Vec<String> = ids.map(|id| conditions.param(id)).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    conditions.and(format!("invocation_id IN ({})", ids.join(", ")));
-    conditions.range("time", widened(around(range), AGE_MAX));
-    select(session, conditions).await
+    super::by_id::told_of(session, ids, functions, widened(around(range), AGE_MAX), FACTS_MAX).await
 }
 
 /// What is told of the invocations that ran in these environments (function, instance) in the range.
@@ -246,12 +245,12 @@ pub(in crate::api) async fn has_keys(session: &Session, id: &str) -> Result<bool
     Ok(rows.iter().any(|batch| batch.num_rows() > 0))
 }
 
-/// The facts of the range and a little around it; one more than [`FACTS_MAX`] if there are more.
-async fn rows(session: &Session, which: &Which) -> Result<Vec<Fact>, Error> {
+/// The facts of the range and a little around it; one more than `facts_max` if there are more.
+async fn rows(session: &Session, which: &Which, facts_max: usize) -> Result<Vec<Fact>, Error> {
     let mut conditions = Where::default();
     conditions.equals("function", which.function.as_deref());
     conditions.range("time", around(which.range));
-    select(session, conditions).await
+    select_some(session, conditions, facts_max).await
 }
 
 /// Environments that were made ready before the range.
