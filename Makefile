@@ -13,7 +13,7 @@ VENV := $(CURDIR)/.venv
 NODE := tests/clients/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-rust test-clients check bench bench-micro bench-ingest bench-stitch clients-setup clean
+.PHONY: help run build test test-rust test-clients check bench bench-micro bench-ingest bench-stitch bench-read clients-setup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,7 +52,7 @@ check: ## format, lints, boundaries, licences, docs
 	$(PYTHON) tests/check/licences.py
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 
-bench: bench-micro bench-ingest bench-stitch ## all benchmarks (docs/performance.md tells how to read them)
+bench: bench-micro bench-ingest bench-stitch bench-read ## all benchmarks (docs/performance.md tells how to read them)
 
 bench-micro:
 	$(CARGO) bench --workspace --locked --bench decode --bench storage
@@ -62,6 +62,9 @@ bench-ingest: build
 
 bench-stitch: build
 	benches/stitch.sh $(TARGET)/release/hopline
+
+bench-read: build
+	benches/read.sh $(TARGET)/release/hopline
 
 clean: ## what make created here, save the data
 	$(CARGO) clean

@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 pub use answer::{Answer, AnswerStream};
 pub use config::{Config, ConfigError};
 
+use crate::api::rollups::LiveCounts;
 use crate::error::Error;
 use crate::sql::params::Params;
 use crate::table::KeyTypes;
@@ -52,6 +53,7 @@ struct Inner {
     state: SessionState,
     running: Arc<Semaphore>,
     prices: PriceTable,
+    live_counts: LiveCounts,
     /// `None` only while being dropped.
     threads: Option<Runtime>,
 }
@@ -110,9 +112,10 @@ impl Engine {
             .build()
             .map_err(Error::Start)?;
         let running = Arc::new(Semaphore::new(config.concurrent_max));
-        Ok(Engine {
-            inner: Arc::new(Inner { config, storage, metrics, state, running, prices, threads: Some(threads) }),
-        })
+        let live_counts = LiveCounts::default();
+        let threads = Some(threads);
+        let inner = Inner { config, storage, metrics, state, running, prices, live_counts, threads };
+        Ok(Engine { inner: Arc::new(inner) })
     }
 
     /// The settings.
@@ -123,6 +126,11 @@ impl Engine {
     /// The prices by which costs are worked out.
     pub fn prices(&self) -> &PriceTable {
         &self.inner.prices
+    }
+
+    /// What was counted of hours that no roll-up counts.
+    pub(crate) fn live_counts(&self) -> &LiveCounts {
+        &self.inner.live_counts
     }
 
     /// The storage that is asked.

@@ -165,7 +165,7 @@ impl Roller {
         let mut functions: BTreeSet<&str> = units.iter().map(|(.., function)| &**function).collect();
         // An hour that changed since the days were taken, before these rows were seen: its sum would be old and look new.
         let changed = self.engine.storage().changes().changed(tenant);
-        for (_, function) in changed.hours.iter().filter(|(hour, _)| (*from..from + DAY).contains(hour)) {
+        for (_, function) in changed.hours.keys().filter(|(hour, _)| (*from..from + DAY).contains(hour)) {
             functions.remove(&**function);
         }
         if functions.is_empty() {
@@ -299,7 +299,7 @@ async fn count(
     while let Some((from, to)) = parts.pop() {
         let time = |minute: i64| Some(minute.saturating_mul(MINUTE_NS));
         let range = TimeRange { start: time(from), end: time(to) };
-        let which = Which { function: function.map(str::to_owned), range };
+        let which = Which { functions: function.map(str::to_owned).into_iter().collect(), range };
         let known = known_of(session, &which, if is_hour { FACTS_MAX } else { facts_at_once }).await?;
         if known.reason.is_some() && !is_hour {
             return Ok(None);

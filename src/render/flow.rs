@@ -25,6 +25,9 @@ use super::{Style, clean, count, duration, pad, pad_left, width};
 /// What failed spans said, by trace id and span id.
 pub(crate) type Messages = HashMap<(String, String), String>;
 
+/// So many digits of a span's id tell it from the others of a flow.
+const SHORT_ID: usize = 8;
+
 const MISSING_PARENT: u16 = 2;
 const COLD_START: u16 = 4;
 const CIRCLE: u16 = 32;
@@ -53,6 +56,7 @@ struct Row {
     attempt: Option<u32>,
     cause: Option<String>,
     flags: u16,
+    children: u32,
     /// What it said when it failed, unless the row above says the same.
     #[serde(skip)]
     message: Option<String>,
@@ -65,6 +69,9 @@ struct Row {
     /// Whether the other side of one of its hops is not known.
     #[serde(skip)]
     is_half: bool,
+    /// Of a hop whose receiver stands under another sender: who that is.
+    #[serde(skip)]
+    elsewhere: Option<String>,
     /// Whether it is on the path that took the time.
     #[serde(skip)]
     is_on_path: bool,
@@ -97,7 +104,8 @@ impl Row {
     /// What stands in the first column, and where it runs if `is_whole`, as no other column says it then.
     fn label(&self, is_whole: bool) -> String {
         if self.is_hop() {
-            return format!("{} {}", self.certainty_mark(), self.hop_name());
+            let receiver = self.elsewhere.as_ref().map(|receiver| format!(", to {receiver}")).unwrap_or_default();
+            return format!("{} {}{receiver}", self.certainty_mark(), self.hop_name());
         }
         let mut text = if self.is_error() { "✗ ".to_owned() } else { String::new() };
         if self.flags & MISSING_PARENT != 0 || self.is_unfinished() {
@@ -180,6 +188,7 @@ impl<'a> Story<'a> {
         let total = flow.get("duration_ns").and_then(Value::as_i64).unwrap_or(0).max(1);
         let mut story = Story { flow, rows, total };
         story.note_edges();
+        story.note_receivers();
         story.note_failures(messages);
         story.note_places();
         let path: Vec<usize> = notes::path(&story).into_iter().map(|(row, _)| row).collect();
@@ -215,6 +224,44 @@ impl<'a> Story<'a> {
             let hop = row.hop.as_deref().unwrap_or_default();
             row.candidates = candidates.get(&(row.trace_id.as_str(), row.span_id.as_str(), hop)).copied().unwrap_or(1);
         }
+    }
+
+    /// A trace that several messages reach stands under the first: the hops of the others say whom they lead to.
+    fn note_receivers(&mut self) {
+        let ends = list(self.flow, "edges").iter().filter_map(|edge| edge.get("to"));
+        let mut receivers: HashMap<(String, String), String> = HashMap::new();
+        let mut add = |trace: &str, span: &str, whose: String| {
+            receivers.insert((trace.to_owned(), span.to_owned()), whose);
+        };
+        for end in ends {
+            let by = [at(end, "/function"), at(end, "/service")].into_iter().find(|by| !by.is_empty());
+            add(at(end, "/trace_id"), at(end, "/span_id"), clean(by.unwrap_or_default()).into_owned());
+        }
+        for row in self.rows.iter().filter(|row| row.row == "span") {
+            let by = row.function.as_ref().filter(|by| !by.is_empty()).unwrap_or(&row.service);
+            add(&row.trace_id, &row.span_id, clean(by).into_owned());
+        }
+        let leading: HashSet<usize> = self.rows.iter().filter_map(Row::above).collect();
+        for (i, row) in self.rows.iter_mut().enumerate() {
+            // What a limit left out stands below it all the same.
+            if !row.is_hop() || row.children > 0 || leading.contains(&i) || row.span_id.is_empty() {
+                continue;
+            }
+            let span: String = row.span_id.chars().take(SHORT_ID).collect();
+            let place = (row.trace_id.clone(), row.span_id.clone());
+            let whose = receivers.get(&place).filter(|whose| !whose.is_empty()).map(|whose| format!("{whose} "));
+            row.elsewhere = Some(format!("{}(span {})", whose.unwrap_or_default(), clean(&span)));
+        }
+    }
+
+    /// How many edges it has: in a batch, those of other stories are told too.
+    fn edges_count(&self) -> usize {
+        let traces: HashSet<&str> = list(self.flow, "traces").iter().map(|trace| at(trace, "/trace_id")).collect();
+        let is_own = |edge: &&Value| {
+            let from = at(edge, "/from/trace_id");
+            from.is_empty() || traces.contains(from)
+        };
+        list(self.flow, "edges").iter().filter(is_own).count()
     }
 
     /// A failure is handed up from span to span: it is told once, where it is first met.
@@ -305,7 +352,7 @@ fn head(story: &Story<'_>, style: Style) -> String {
     let mut parts = vec![
         format!("flow of {}", style.bold(&plural(list(flow, "traces").len(), "trace"))),
         plural(sum("spans"), "span"),
-        plural(list(flow, "edges").len(), "edge"),
+        plural(story.edges_count(), "edge"),
         duration(story.total),
     ];
     let shapes: Vec<String> =

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray,
-    MapArray, RecordBatch, StringArray, StructArray, TimestampNanosecondArray,
+    MapArray, RecordBatch, StringArray, StructArray, TimestampNanosecondArray, UInt32Array,
 };
 use arrow::datatypes::{Int32Type, SchemaRef, TimestampNanosecondType};
 use hopline_model::{AttributeType, Layout, SpanId, TraceId, promoted};
@@ -60,7 +60,7 @@ impl<'a> Text<'a> {
     }
 
     /// The number of the row's word in the dictionary; of plain text, the row's own.
-    fn key(&self, row: usize) -> Option<usize> {
+    pub(crate) fn key(&self, row: usize) -> Option<usize> {
         match self {
             Text::Words(keys, _) if row < keys.len() && keys.is_valid(row) => usize::try_from(keys.value(row)).ok(),
             Text::Words(..) => None,
@@ -68,12 +68,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    fn word(&self, key: usize) -> Option<&'a str> {
+    pub(crate) fn word(&self, key: usize) -> Option<&'a str> {
         let (Text::Words(_, texts) | Text::Plain(texts)) = self;
         (key < texts.len() && texts.is_valid(key)).then(|| texts.value(key))
     }
 
-    fn words(&self) -> usize {
+    pub(crate) fn words(&self) -> usize {
         let (Text::Words(_, texts) | Text::Plain(texts)) = self;
         texts.len()
     }
@@ -310,6 +310,7 @@ pub struct SpanRows<'a> {
     durations: &'a Int64Array,
     messages: Option<Text<'a>>,
     links: Option<Links<'a>>,
+    dropped_links: Option<&'a UInt32Array>,
     events: Option<Events<'a>>,
     attached: Attached<'a>,
 }
@@ -368,7 +369,7 @@ fn id<const N: usize>(ids: &FixedSizeBinaryArray, row: usize) -> Option<[u8; N]>
 
 impl<'a> SpanRows<'a> {
     /// The columns that a batch must have, beside the promoted ones.
-    pub const COLUMNS: [&'static str; 13] = [
+    pub const COLUMNS: [&'static str; 14] = [
         "trace_id",
         "span_id",
         "parent_span_id",
@@ -378,6 +379,7 @@ impl<'a> SpanRows<'a> {
         "duration",
         "status_code",
         "links",
+        "dropped_links_count",
         "service",
         "function",
         "resource",
@@ -406,6 +408,7 @@ impl<'a> SpanRows<'a> {
             durations: durations.ok_or(ColumnsError("duration"))?,
             messages: Text::of(batch, "status_message").ok(),
             links: Links::of(batch),
+            dropped_links: batch.column_by_name("dropped_links_count").and_then(|c| c.as_primitive_opt()),
             events: Events::of(batch),
             attached: Attached::of(batch, known)?,
         })
@@ -439,6 +442,12 @@ impl<'a> SpanRows<'a> {
     /// Whether a row has links.
     pub(crate) fn has_links(&self, row: usize) -> bool {
         self.links.as_ref().is_some_and(|links| !range(links.list, row).is_empty())
+    }
+
+    /// How many links of a row's span its SDK dropped.
+    pub(crate) fn dropped_links(&self, row: usize) -> u32 {
+        let counts = self.dropped_links.filter(|counts| row < counts.len() && counts.is_valid(row));
+        counts.map_or(0, |counts| counts.value(row))
     }
 
     /// Whether a row's span ran in a function.

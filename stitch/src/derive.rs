@@ -282,12 +282,13 @@ pub fn flow_spans(deriver: &mut Deriver, batch: &RecordBatch) -> Result<Vec<Flow
     for row in 0..rows.len() {
         let mask = rows.layout_of(row).and_then(&mut mask_of).unwrap_or_default();
         let mask = if rows.has_links(row) { mask | *ON_LINKS } else { mask };
-        spans.push(rows.with(row, |span| flow_span(span, keys_by(mask, span).keys)));
+        let dropped_links = rows.dropped_links(row);
+        spans.push(rows.with(row, |span| FlowSpan { dropped_links, ..flow_span(span, keys_by(mask, span)) }));
     }
     Ok(spans)
 }
 
-fn flow_span(span: &Span<'_>, keys: Vec<HopKey>) -> FlowSpan {
+fn flow_span(span: &Span<'_>, found: HopKeys) -> FlowSpan {
     let (account, region) = place(span);
     FlowSpan {
         trace_id: span.trace_id,
@@ -304,7 +305,9 @@ fn flow_span(span: &Span<'_>, keys: Vec<HopKey>) -> FlowSpan {
         account: account.map(str::to_owned),
         region: region.map(str::to_owned),
         links: span.links.iter().filter_map(|link| Some((link.trace_id?, link.span_id?))).collect(),
-        keys,
+        keys: found.keys,
+        dropped_links: 0,
+        dropped_keys: found.dropped,
     }
 }
 

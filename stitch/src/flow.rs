@@ -12,6 +12,7 @@
 //! - `walk`: which traces belong to the story;
 //! - `edges`, `deliveries`, `halves`, `steps`: the edges of the story as they are told;
 //! - `critical`: the path that took the time;
+//! - `gaps`: what is known to be missing from what was read;
 //! - `shape`: what people would call it;
 //! - `assemble`: the door.
 
@@ -20,6 +21,7 @@ mod batch;
 mod critical;
 mod deliveries;
 mod edges;
+mod gaps;
 mod halves;
 mod inferred;
 mod item;
@@ -112,6 +114,10 @@ pub struct FlowSpan {
     pub links: Vec<(TraceId, SpanId)>,
     /// Its keys.
     pub keys: Vec<HopKey>,
+    /// Links that its SDK dropped: there is a limit, by default 128 (OpenTelemetry specification, "Span limits").
+    pub dropped_links: u32,
+    /// Keys that it has beyond [`crate::hops::KEYS_MAX`] a side.
+    pub dropped_keys: usize,
 }
 
 /// A row of the table `hop_keys`: somebody has a key.
@@ -330,6 +336,8 @@ pub struct Flow {
     pub halves: Vec<Half>,
     /// Where it was not followed.
     pub cuts: Vec<Cut>,
+    /// Sends of other stories in batches that are not among the edges: of each trace, a hundred are.
+    pub foreign_left: usize,
     /// What people would call it; several may hold.
     pub shapes: Vec<Shape>,
     /// The path that took the time, from first to last.

@@ -17,7 +17,7 @@ use hopline_model::{Table, schema};
 
 use crate::columns::{ColumnsError, Text};
 use crate::invocation::rollup::{MINUTE_NS, Rollup, RollupKey};
-use crate::invocation::{Outcome, Sketch, StartType, Trigger};
+use crate::invocation::{Outcome, StartType, Trigger};
 
 /// Minutes of an hour.
 pub const HOUR: i64 = 60;
@@ -198,6 +198,20 @@ pub struct KeyRef<'a> {
     pub outcome: Outcome,
 }
 
+impl<'a> From<&'a RollupKey> for KeyRef<'a> {
+    fn from(key: &'a RollupKey) -> KeyRef<'a> {
+        KeyRef {
+            minute: key.minute,
+            function: &key.function,
+            version: &key.version,
+            trigger: key.trigger,
+            region: &key.region,
+            start_type: key.start_type,
+            outcome: key.outcome,
+        }
+    }
+}
+
 impl KeyRef<'_> {
     /// The same with texts of its own.
     pub fn to_key(&self) -> RollupKey {
@@ -213,16 +227,34 @@ impl KeyRef<'_> {
     }
 }
 
+/// A column of words that are known: each word is looked at once.
+struct Words<'a, T> {
+    texts: Text<'a>,
+    known: Vec<Option<T>>,
+}
+
+impl<'a, T: Copy> Words<'a, T> {
+    fn new(texts: Text<'a>, from_name: fn(&str) -> Option<T>) -> Words<'a, T> {
+        let known = (0..texts.words()).map(|key| texts.word(key).and_then(from_name)).collect();
+        Words { texts, known }
+    }
+
+    /// What the row's word stands for.
+    fn get(&self, row: usize) -> Option<T> {
+        self.known.get(self.texts.key(row)?).copied().flatten()
+    }
+}
+
 /// The rows of a batch of `function_minutes`, looked at where they are.
 pub struct Rows<'a> {
     len: usize,
-    resolutions: Text<'a>,
+    resolutions: Words<'a, Resolution>,
     functions: Text<'a>,
     versions: Text<'a>,
-    triggers: Text<'a>,
+    triggers: Words<'a, Trigger>,
     regions: Text<'a>,
-    start_types: Text<'a>,
-    outcomes: Text<'a>,
+    start_types: Words<'a, StartType>,
+    outcomes: Words<'a, Outcome>,
     times: &'a TimestampNanosecondArray,
     revisions: &'a Int64Array,
     numbers: Vec<&'a Int64Array>,
@@ -237,13 +269,13 @@ impl<'a> Rows<'a> {
         let times = batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
         Ok(Rows {
             len: batch.num_rows(),
-            resolutions: text("resolution")?,
+            resolutions: Words::new(text("resolution")?, Resolution::from_name),
             functions: text("function")?,
             versions: text("version")?,
-            triggers: text("trigger")?,
+            triggers: Words::new(text("trigger")?, Trigger::from_name),
             regions: text("region")?,
-            start_types: text("start_type")?,
-            outcomes: text("outcome")?,
+            start_types: Words::new(text("start_type")?, StartType::from_name),
+            outcomes: Words::new(text("outcome")?, Outcome::from_name),
             times: times.ok_or(ColumnsError("time"))?,
             revisions: number(batch, "revision")?,
             numbers: schema::ROLLUP_NUMBERS.iter().map(|name| number(batch, name)).collect::<Result<_, _>>()?,
@@ -272,27 +304,24 @@ impl<'a> Rows<'a> {
             minute: self.times.value(at).div_euclid(MINUTE_NS),
             function: self.functions.or_empty(at),
             version: self.versions.or_empty(at),
-            trigger: self.triggers.get(at).and_then(Trigger::from_name),
+            trigger: self.triggers.get(at),
             region: self.regions.or_empty(at),
-            start_type: StartType::from_name(self.start_types.or_empty(at))?,
-            outcome: Outcome::from_name(self.outcomes.or_empty(at))?,
+            start_type: self.start_types.get(at)?,
+            outcome: self.outcomes.get(at)?,
         };
-        Some((Resolution::from_name(self.resolutions.or_empty(at))?, self.revisions.value(at), key))
+        Some((self.resolutions.get(at)?, self.revisions.value(at), key))
     }
 
-    /// What its invocations come to; nothing if its sketches cannot be read.
-    pub fn rollup(&self, at: usize) -> Option<Rollup> {
+    /// Makes `rollup` that of the row's invocations, whatever it was; false, and it is nobody's, if the row's sketches cannot
+    /// be read.
+    pub fn read(&self, at: usize, rollup: &mut Rollup) -> bool {
         if at >= self.len {
-            return None;
+            return false;
         }
-        let mut rollup = Rollup {
-            duration: Sketch::decode(self.durations.value(at)).ok()?,
-            init: Sketch::decode(self.inits.value(at)).ok()?,
-            ..Rollup::default()
-        };
         let numbers = self.numbers.iter().zip(NUMBERS);
-        numbers.for_each(|(column, (_, set))| set(&mut rollup, column.value(at).cast_unsigned()));
-        Some(rollup)
+        numbers.for_each(|(column, (_, set))| set(rollup, column.value(at).cast_unsigned()));
+        let duration = rollup.duration.read(self.durations.value(at));
+        duration.and_then(|()| rollup.init.read(self.inits.value(at))).is_ok()
     }
 }
 
@@ -313,9 +342,12 @@ mod tests {
         let rows = Rows::of(batch).unwrap();
         let row = |at| {
             let (resolution, revision, key) = rows.key(at)?;
-            Some(RollupRow { resolution, revision, key: key.to_key(), rollup: rows.rollup(at)? })
+            // What it was does not matter.
+            let mut rollup = sample(9, None, 7).rollup;
+            assert!(rows.read(at, &mut rollup));
+            Some(RollupRow { resolution, revision, key: key.to_key(), rollup })
         };
-        assert!(rows.key(rows.len()).is_none() && rows.rollup(rows.len()).is_none());
+        assert!(rows.key(rows.len()).is_none() && !rows.read(rows.len(), &mut Rollup::default()));
         (0..rows.len()).filter_map(row).collect()
     }
 

@@ -25,6 +25,8 @@ pub type Unit = (Arc<str>, i64, Arc<str>);
 struct Change {
     /// When something of it came last, in nanoseconds since 1970.
     touched_at: i64,
+    /// Rises each time that something of it comes.
+    version: u64,
     /// Whether it is being rolled up.
     is_taken: bool,
     /// Whether something came since it was taken.
@@ -38,6 +40,8 @@ struct Inner {
     hours: BTreeMap<Unit, Change>,
     days: BTreeMap<Unit, Change>,
     is_recovered: bool,
+    /// The last version that was given.
+    version: u64,
 }
 
 /// Hours and days of functions that have changed.
@@ -49,8 +53,9 @@ pub struct Changes {
 /// What has changed, of one tenant, at one instant.
 #[derive(Debug, Clone, Default)]
 pub struct Changed {
-    /// Changed hours: first minute, function.
-    pub hours: BTreeSet<(i64, Arc<str>)>,
+    /// Changed hours: first minute, function. With a number that is never the same again once something has come for the
+    /// hour: who took a snapshot afterwards has counted all that the number stands for.
+    pub hours: BTreeMap<(i64, Arc<str>), u64>,
     /// Changed days: first minute, function.
     pub days: BTreeSet<(i64, Arc<str>)>,
     /// Whether what changed before the server started is among them. If not, no roll-up can be relied on.
@@ -63,12 +68,14 @@ impl Changes {
     /// ago and not what comes now: one row for both would look older than the roll-up.
     pub fn note(&self, hours: impl IntoIterator<Item = Unit>, now_ns: i64) -> Vec<Unit> {
         let mut inner = self.inner.lock();
+        inner.version += 1;
+        let version = inner.version;
         let mut news = Vec::new();
         for unit in hours {
             let (tenant, hour, function) = unit.clone();
             let day = hour.div_euclid(DAY).saturating_mul(DAY);
-            touch(&mut inner.days, (tenant, day, function), now_ns);
-            if touch(&mut inner.hours, unit.clone(), now_ns) {
+            touch(&mut inner.days, (tenant, day, function), now_ns, version);
+            if touch(&mut inner.hours, unit.clone(), now_ns, version) {
                 news.push(unit);
             }
         }
@@ -90,14 +97,13 @@ impl Changes {
     /// What has changed. Take a snapshot of the rows afterwards, not before.
     pub fn changed(&self, tenant: &str) -> Changed {
         let inner = self.inner.lock();
-        let of = |units: &BTreeMap<Unit, Change>| {
-            units
-                .keys()
-                .filter(|(t, ..)| **t == *tenant)
-                .map(|(_, minute, function)| (*minute, function.clone()))
-                .collect()
-        };
-        Changed { hours: of(&inner.hours), days: of(&inner.days), is_complete: inner.is_recovered }
+        let own = |((t, ..), _): &(&Unit, &Change)| **t == *tenant;
+        let place = |(_, minute, function): &Unit| (*minute, function.clone());
+        Changed {
+            hours: inner.hours.iter().filter(own).map(|(unit, change)| (place(unit), change.version)).collect(),
+            days: inner.days.iter().filter(own).map(|(unit, _)| place(unit)).collect(),
+            is_complete: inner.is_recovered,
+        }
     }
 
     /// Takes changed hours that lie within `minutes` and in which nothing came since `quiet_since_ns`: at most `hours_max`
@@ -150,11 +156,11 @@ impl Changes {
 }
 
 /// Notes a change; whether that is news to who finds out after a restart what changed.
-fn touch(units: &mut BTreeMap<Unit, Change>, unit: Unit, now_ns: i64) -> bool {
+fn touch(units: &mut BTreeMap<Unit, Change>, unit: Unit, now_ns: i64, version: u64) -> bool {
     let change = units.entry(unit);
     let is_new = matches!(change, std::collections::btree_map::Entry::Vacant(_));
     let change = change.or_default();
-    change.touched_at = now_ns;
+    (change.touched_at, change.version) = (now_ns, version);
     let is_news = is_new || change.is_taken || change.is_unwritten;
     change.is_again |= change.is_taken;
     change.is_unwritten &= change.is_taken;
@@ -190,7 +196,8 @@ fn done(units: &mut BTreeMap<Unit, Change>, finished: &[Unit]) {
         match units.get_mut(unit) {
             // What came may be in the roll-up, and its row as old as that.
             Some(change) if change.is_again => {
-                *change = Change { touched_at: change.touched_at, is_unwritten: true, ..Change::default() };
+                let Change { touched_at, version, .. } = *change;
+                *change = Change { touched_at, version, is_unwritten: true, ..Change::default() };
             }
             Some(_) => drop(units.remove(unit)),
             None => {}
@@ -207,7 +214,7 @@ mod tests {
     }
 
     fn hours(changes: &Changes) -> Vec<i64> {
-        changes.changed("t").hours.iter().map(|(minute, _)| minute / HOUR).collect()
+        changes.changed("t").hours.keys().map(|(minute, _)| minute / HOUR).collect()
     }
 
     #[test]
@@ -223,6 +230,27 @@ mod tests {
         changes.done_hours(&[unit(1, "f")]);
         assert_eq!(hours(&changes), [2]);
         assert!(changes.changed("other").hours.is_empty());
+    }
+
+    #[test]
+    fn an_hour_s_version_is_never_the_same_again() {
+        let changes = Changes::default();
+        let version = || changes.changed("t").hours.get(&(HOUR, "f".into())).copied();
+        let mut seen = BTreeSet::new();
+        changes.recover([unit(1, "f")], []);
+        assert!(seen.insert(version()));
+        changes.note([unit(1, "f")], 5);
+        assert!(seen.insert(version()));
+        changes.note([unit(2, "f")], 5);
+        assert!(!seen.insert(version()), "nothing of it came");
+        let taken = changes.take_hours(0..2 * HOUR, 6, 9);
+        changes.note([unit(1, "f")], 7);
+        assert!(seen.insert(version()));
+        changes.done_hours(&taken);
+        assert!(!seen.insert(version()), "it is rolled up, and changed since");
+        changes.done_hours(&changes.take_hours(0..2 * HOUR, 7, 9));
+        changes.note([unit(1, "f")], 8);
+        assert!(seen.insert(version()));
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! - [`changes`]: which roll-ups are out of date;
 //! - [`storage`]: the door, [`Storage`];
 //! - `flush`, `compact`, `expire`, `verify`: the work done behind it;
-//! - `lookup`: single rows by id;
+//! - `lookup`: single rows by id; `scan`: the rows of a range of time;
 //! - [`id_index`]: which files may hold a trace.
 //!
 //! The formats on disk are described byte by byte in `docs/storage.md`.
@@ -47,6 +47,7 @@ mod object;
 mod parquet_file;
 pub mod recent;
 pub mod record;
+mod scan;
 mod snapshot;
 mod sort;
 pub mod storage;
@@ -65,9 +66,10 @@ pub use error::{ConfigError, Error, ErrorKind};
 pub use folder::is_data_folder;
 pub use id_index::{IdHit, IdIndex};
 pub use log::{Damage, Gap, Replay, ReplayReport};
-pub use lookup::RowId;
+pub use lookup::Lookup;
 pub use recent::Recent;
 pub use record::{Encoding, Format, Position, Record};
+pub use scan::Scan;
 pub use snapshot::Snapshot;
 pub use storage::{Done, Mode, Pressure, Progress, Step, Storage};
 pub use verify::{FILE_MISSING, FileReport, Unlisted, VerifyReport};

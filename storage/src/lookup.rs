@@ -1,4 +1,5 @@
-//! Reads single rows by their id, whenever they were: spans by trace, hop keys by hash.
+//! Reads single rows by their id, whenever they were: spans by trace, hop keys by hash, what is told of invocations by
+//! request id.
 //!
 //! A query engine plans, and reads what it needs of a footer anew, for each question; a
 //! flow asks dozens of these one after the other. Here footers stay as they were read,
@@ -7,15 +8,16 @@
 //! which those that were read lately are kept decompressed ([`pages`]).
 
 pub(crate) mod facts;
+mod ids;
 pub(crate) mod pages;
-mod read;
+pub(crate) mod read;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ahash::HashSet;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{Int32Type, Schema, SchemaRef};
@@ -27,40 +29,28 @@ use crate::error::Error;
 use crate::snapshot::Snapshot;
 use crate::sort::column;
 use crate::storage::Storage;
+use ids::{IdColumn, Ids, mark};
 
-/// An id of a table's [`Table::id_column`].
-pub type RowId = [u8; 16];
+/// Which rows are looked up.
+#[derive(Debug, Clone)]
+pub struct Lookup<'a, I> {
+    /// Rows of this table, which has a [`Table::id_column`].
+    pub table: Table,
+    /// Of this tenant.
+    pub tenant: &'a str,
+    /// With one of these ids, as the column has them: bytes or text.
+    pub ids: &'a [I],
+    /// Files without a row of these times, in nanoseconds, are left out. Of other files rows of other times are found, too.
+    pub times: RangeInclusive<i64>,
+    /// The columns of the answer.
+    pub columns: &'a [&'a str],
+}
 
 /// Row groups read at once.
 const CONCURRENT: usize = 8;
 
-/// Ids, and quickly what is none of them.
-#[derive(Debug)]
-struct Ids {
-    ids: HashSet<RowId>,
-    /// A bit for each end of two bytes that one of them has: ids may begin with the time, but they end with chance.
-    ends: Vec<u64>,
-}
-
-impl Ids {
-    fn new(ids: &[RowId]) -> Ids {
-        let mut ends = vec![0; (1 << 16) / 64];
-        for [.., a, b] in ids {
-            let end = u16::from_be_bytes([*a, *b]);
-            if let Some(word) = ends.get_mut(usize::from(end / 64)) {
-                *word |= 1 << (end % 64);
-            }
-        }
-        Ids { ids: ids.iter().copied().collect(), ends }
-    }
-
-    fn holds(&self, id: &[u8]) -> bool {
-        let [.., a, b] = id else { return false };
-        let end = u16::from_be_bytes([*a, *b]);
-        let may = self.ends.get(usize::from(end / 64)).is_some_and(|word| word >> (end % 64) & 1 == 1);
-        may && id.try_into().is_ok_and(|id: RowId| self.ids.contains(&id))
-    }
-}
+/// A row group of a file.
+type Part = (Arc<DataFile>, usize);
 
 /// What is looked for.
 #[derive(Debug)]
@@ -68,6 +58,7 @@ struct Wanted {
     table: Table,
     tenant: String,
     ids: Ids,
+    times: RangeInclusive<i64>,
     /// The columns of the answer.
     schema: SchemaRef,
     /// Those, the tenant and the id.
@@ -76,26 +67,25 @@ struct Wanted {
 }
 
 impl Storage {
-    /// The rows of `tenant` in `table` that have one of `ids`, with these columns of the table.
+    /// The rows of a snapshot that are looked up, in no order.
     ///
-    /// Only for tables whose [`Table::id_column`] is 16 bytes. Runs on the current tokio runtime, which it keeps
-    /// busy: it is for one that runs queries.
-    pub async fn lookup(
+    /// Runs on the current tokio runtime, which it keeps busy: it is for one that runs queries.
+    pub async fn lookup<I: AsRef<[u8]>>(
         &self,
         snapshot: &Snapshot,
-        table: Table,
-        tenant: &str,
-        ids: &[RowId],
-        columns: &[&'static str],
+        what: &Lookup<'_, I>,
     ) -> Result<Vec<RecordBatch>, Error> {
-        let wanted = Arc::new(Wanted::new(table, tenant, ids, columns)?);
+        self.look_up(snapshot, Arc::new(Wanted::new(what)?)).await
+    }
+
+    async fn look_up(&self, snapshot: &Snapshot, wanted: Arc<Wanted>) -> Result<Vec<RecordBatch>, Error> {
         let mut found = Vec::new();
-        for batch in snapshot.hot(table) {
+        for batch in snapshot.hot(wanted.table) {
             found.extend(wanted.of_memory(batch)?);
         }
-        let parts = self.parts(snapshot, &wanted).await?.into_iter().map(|((file, group), ids)| {
+        let parts = self.parts(snapshot, &wanted).await?.into_iter().map(|(part, marks)| {
             let (storage, wanted) = (self.clone(), Arc::clone(&wanted));
-            tokio::spawn(async move { storage.lookup_in(&file, group, &ids, &wanted).await })
+            tokio::spawn(async move { storage.lookup_in(&part, &marks, &wanted).await })
         });
         let mut parts = stream::iter(parts).buffer_unordered(CONCURRENT);
         while let Some(part) = parts.next().await {
@@ -104,22 +94,17 @@ impl Storage {
         Ok(found)
     }
 
-    /// The row groups that may have rows, each with the ids that it may have.
-    async fn parts(
-        &self,
-        snapshot: &Snapshot,
-        wanted: &Wanted,
-    ) -> Result<Vec<((Arc<DataFile>, usize), Vec<RowId>)>, Error> {
-        let of_tenant = |file: &DataFile| file.tenants.as_ref().is_none_or(|tenants| tenants.contains(&wanted.tenant));
-        let files: Vec<Arc<DataFile>> = snapshot.files(wanted.table).iter().filter(|f| of_tenant(f)).cloned().collect();
-        let hits = stream::iter(files).map(|file| async move {
-            let mut groups: BTreeMap<usize, Vec<RowId>> = BTreeMap::new();
-            for id in &wanted.ids.ids {
+    /// The row groups that may have rows, each with the marks of the ids that it may have.
+    async fn parts(&self, snapshot: &Snapshot, wanted: &Wanted) -> Result<Vec<(Part, Vec<u32>)>, Error> {
+        let files = snapshot.files(wanted.table).iter().filter(|file| wanted.may_be_in(file)).cloned();
+        let hits = stream::iter(files.collect::<Vec<_>>()).map(|file| async move {
+            let mut groups: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+            for id in wanted.ids.iter() {
                 for (_, hit) in self.inner().id_index.find(std::slice::from_ref(&file), id).await? {
-                    hit.into_iter().for_each(|group| groups.entry(group).or_default().push(*id));
+                    hit.into_iter().for_each(|group| groups.entry(group).or_default().push(mark(id)));
                 }
             }
-            Ok::<_, Error>(groups.into_iter().map(move |(group, ids)| ((Arc::clone(&file), group), ids)))
+            Ok::<_, Error>(groups.into_iter().map(move |(group, marks)| ((Arc::clone(&file), group), marks)))
         });
         let hits: Vec<_> = hits.buffered(CONCURRENT).try_collect().await?;
         Ok(hits.into_iter().flatten().collect())
@@ -127,28 +112,26 @@ impl Storage {
 
     async fn lookup_in(
         &self,
-        file: &DataFile,
-        group: usize,
-        ids: &[RowId],
+        (file, group): &Part,
+        marks: &[u32],
         wanted: &Wanted,
     ) -> Result<Option<RecordBatch>, Error> {
-        let facts = self.inner().row_groups.get(file, group).await?;
-        let rows = facts.rows_with(ids);
+        let facts = self.inner().row_groups.get(file, *group).await?;
+        let rows = facts.rows_with(marks);
         if rows.is_empty() {
             return Ok(None);
         }
-        let batch = read::rows(self.inner(), file, group, &facts, &rows, &wanted.whole).await?;
-        let ids = column(&batch, wanted.id_column)?.as_fixed_size_binary_opt();
-        let ids = ids.ok_or_else(|| Error::corrupt(&file.path, format!("{} is no id", wanted.id_column)))?;
+        let batch = read::rows(self.inner(), file, *group, Some(&facts), &rows, &wanted.whole).await?;
         // What is remembered of an id is less than the id.
-        let is_wanted: BooleanArray =
-            (0..ids.len()).map(|row| Some(ids.is_valid(row) && wanted.ids.holds(ids.value(row)))).collect();
-        wanted.of_tenant(&batch, is_wanted)
+        let is_wanted = |id: Option<&[u8]>| id.is_some_and(|id| wanted.ids.holds(id));
+        let is_wanted = IdColumn::of(&batch, wanted.id_column)?.map(is_wanted);
+        wanted.of_tenant(&batch, is_wanted.into())
     }
 }
 
 impl Wanted {
-    fn new(table: Table, tenant: &str, ids: &[RowId], columns: &[&'static str]) -> Result<Wanted, Error> {
+    fn new<I: AsRef<[u8]>>(what: &Lookup<'_, I>) -> Result<Wanted, Error> {
+        let Lookup { table, tenant, ids, ref times, columns } = *what;
         let all = schema::of(table);
         let missing = |name: &str| Error::corrupt("a look-up", format!("{table} has no column {name}"));
         let id_column = table.id_column().ok_or_else(|| missing("with ids"))?;
@@ -159,19 +142,18 @@ impl Wanted {
             fields.push(field(name)?);
         }
         let whole = Arc::new(Schema::new(fields));
-        Ok(Wanted { table, tenant: tenant.to_owned(), ids: Ids::new(ids), schema, whole, id_column })
+        let (tenant, ids) = (tenant.to_owned(), Ids::new(ids));
+        Ok(Wanted { table, tenant, ids, times: times.clone(), schema, whole, id_column })
+    }
+
+    fn may_be_in(&self, file: &DataFile) -> bool {
+        let is_of_time = file.min_time <= *self.times.end() && *self.times.start() <= file.max_time;
+        is_of_time && file.tenants.as_ref().is_none_or(|tenants| tenants.contains(&self.tenant))
     }
 
     /// The wanted rows of a batch in memory.
     fn of_memory(&self, batch: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
-        let ids = column(batch, self.id_column)?;
-        let Some(ids) = ids.as_fixed_size_binary_opt() else {
-            return Err(Error::corrupt("a batch", format!("{} of {} is not an id", self.id_column, self.table)));
-        };
-        let rows: Vec<u32> = (0..ids.len())
-            .filter(|row| ids.is_valid(*row) && self.ids.holds(ids.value(*row)))
-            .map(|row| row as u32)
-            .collect();
+        let rows = IdColumn::of(batch, self.id_column)?.rows_with(&self.ids);
         if rows.is_empty() {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 //! An invocation is brought together on read from all that says something of it
 //! (`hopline_stitch::invocation`), so that what arrives late is in the next answer.
 
+pub(super) mod by_id;
 pub(crate) mod read;
 mod waited;
 
@@ -356,7 +357,7 @@ pub(crate) async fn invocations(State(state): State<ApiState>, uri: Uri) -> Resu
     let params = Params::of::<InvocationsParams>(&uri)?;
     let asked = InvocationsParams::read(&params)?;
     let session = answer::unlimited_session(&state, "invocations");
-    let which = Which { function: asked.function.clone(), range: asked.range() };
+    let which = Which { functions: asked.function.iter().cloned().collect(), range: asked.range() };
     let known = known(&session, &which).await?;
     let mut found: Vec<&Invocation> = known.within(asked.range()).filter(|i| asked.takes(i)).collect();
     let key = |i: &Invocation| (asked.rank(i), ids(i));

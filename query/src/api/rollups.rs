@@ -3,12 +3,15 @@
 //!
 //! So the answer is always that of counting all invocations, only sooner.
 
+mod live;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use hopline_stitch::invocation::rollup::{MINUTE_NS, Rollup, RollupKey, roll_up};
 use hopline_stitch::rollups::{DAY, HOUR, KeyRef, Resolution};
 use hopline_storage::Changed;
@@ -19,7 +22,11 @@ use super::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
 
+pub(crate) use self::live::LiveCounts;
 pub(crate) use self::rows::newest_rows;
+
+/// Pieces of a range that are read at once.
+const PIECES_AT_ONCE: usize = 3;
 
 /// Counted invocations.
 #[derive(Debug, Default)]
@@ -115,13 +122,6 @@ impl Detail {
             Detail::Whole => KeyRef { minute: 0, trigger: None, ..key },
         }
     }
-
-    fn of_key(self, key: &RollupKey) -> RollupKey {
-        match self {
-            Detail::Minutes => key.clone(),
-            Detail::Whole => RollupKey { minute: 0, trigger: None, ..key.clone() },
-        }
-    }
 }
 
 /// A range that is read, and where in it roll-ups of hours and days are read.
@@ -180,14 +180,14 @@ struct ByHour<'a> {
 
 impl<'a> ByHour<'a> {
     fn of(changed: &'a Changed) -> ByHour<'a> {
-        let of = |units: &'a BTreeSet<(i64, Arc<str>)>| {
-            let mut by_minute: HashMap<i64, HashSet<&str, ahash::RandomState>> = HashMap::new();
-            for (minute, function) in units {
-                by_minute.entry(*minute).or_default().insert(function);
-            }
-            by_minute
-        };
-        ByHour { hours: of(&changed.hours), days: of(&changed.days) }
+        let mut by_hour = ByHour::default();
+        for (hour, function) in changed.hours.keys() {
+            by_hour.hours.entry(*hour).or_default().insert(function);
+        }
+        for (day, function) in &changed.days {
+            by_hour.days.entry(*day).or_default().insert(function);
+        }
+        by_hour
     }
 
     fn has_hour(&self, minute: i64, function: &str) -> bool {
@@ -210,101 +210,102 @@ pub(crate) async fn read<const N: usize>(
     let changed = session.engine().storage().changes().changed(session.tenant());
     let session = &session.engine().session(session.tenant(), session.limits().clone());
     let wanted = ranges.map(|range| Wanted::of(range, detail));
-    let by_hour = ByHour::of(&changed);
-    let mut reader =
-        Reader { session, function, wanted: &wanted, detail, found: std::array::from_fn(|_| Rollups::default()) };
     if !changed.is_complete {
-        for (at, minutes) in wanted.iter().map(|w| w.minutes).enumerate() {
-            reader.live(function, minutes, |range, _| range == at).await?;
-        }
+        let mut reader = Reader { wanted: &wanted, detail, found: std::array::from_fn(|_| Rollups::default()) };
+        reader.all(session, function).await?;
         return Ok(reader.found);
     }
-    let pieces = wanted.iter().flat_map(|w| w.pieces(&changed, function)).collect();
-    reader.rolled_up(&rows::read(session, function, pieces).await?, &by_hour)?;
-    reader.changed_hours(&changed, &by_hour).await?;
+    let changed = Arc::new(changed);
+    let minutes = wanted.map(|w| w.minutes);
+    let (rolled_up, live) = tokio::try_join!(
+        try_join_all(wanted.map(|w| of_range(session, function, w, detail, &changed))),
+        live::count(session, function, &changed.hours, &minutes)
+    )?;
+    let mut rolled_up = rolled_up.into_iter();
+    let found = std::array::from_fn(|_| rolled_up.next().unwrap_or_default());
+    let mut reader = Reader { wanted: &wanted, detail, found };
+    for rollups in &live.rollups {
+        reader.counted(rollups.iter().map(|(key, rollup)| (key, rollup)), |_| true);
+    }
+    reader.because(live.reason.as_ref());
     Ok(reader.found)
 }
 
+/// What is rolled up of a range and has not changed since.
+async fn of_range(
+    session: &Session,
+    function: Option<&str>,
+    wanted: Wanted,
+    detail: Detail,
+    changed: &Arc<Changed>,
+) -> Result<Rollups, Error> {
+    // No two pieces have rows of one write: each is read and added up by itself, beside the others.
+    let pieces = rows::joined(wanted.pieces(changed, function));
+    let parts = pieces.into_iter().map(|piece| {
+        let (of, function, changed) = (session.clone(), function.map(str::to_owned), Arc::clone(changed));
+        let part = async move {
+            let batches = rows::read(&of, function.as_deref(), piece).await?;
+            rolled_up(&batches, wanted, detail, &changed)
+        };
+        session.engine().task(session.limits(), part)
+    });
+    let parts: Vec<Rollups> = stream::iter(parts).buffered(PIECES_AT_ONCE).try_collect().await?;
+    let mut found = Rollups::default();
+    for (key, rollup) in parts.into_iter().flat_map(|part| part.by_function.into_values().flatten()) {
+        found.add(key, rollup);
+    }
+    Ok(found)
+}
+
+fn rolled_up(batches: &[RecordBatch], wanted: Wanted, detail: Detail, changed: &Changed) -> Result<Rollups, Error> {
+    let changed = ByHour::of(changed);
+    let mut counted: HashMap<KeyRef<'_>, Rollup, ahash::RandomState> = HashMap::default();
+    rows::newest(
+        &rows::of(batches)?,
+        |resolution, key| wanted.takes(resolution, key.minute, key.function, &changed),
+        |_, _, key, rollup| counted.entry(detail.of(key)).or_default().merge(rollup),
+    );
+    let mut found = Rollups::default();
+    counted.into_iter().for_each(|(key, rollup)| found.add(key.to_key(), rollup));
+    Ok(found)
+}
+
 struct Reader<'a, const N: usize> {
-    session: &'a Session,
-    function: Option<&'a str>,
     wanted: &'a [Wanted; N],
     detail: Detail,
     found: [Rollups; N],
 }
 
 impl<const N: usize> Reader<'_, N> {
-    /// Adds what is rolled up and has not changed since.
-    fn rolled_up(&mut self, batches: &[RecordBatch], changed: &ByHour<'_>) -> Result<(), Error> {
-        let rows = rows::of(batches)?;
-        let mut counted: [HashMap<KeyRef<'_>, Rollup, ahash::RandomState>; N] =
-            std::array::from_fn(|_| HashMap::default());
-        let takes =
-            |wanted: &Wanted, resolution, key: &KeyRef<'_>| wanted.takes(resolution, key.minute, key.function, changed);
-        rows::newest(
-            &rows,
-            |resolution, key| self.wanted.iter().any(|wanted| takes(wanted, resolution, key)),
-            |resolution, _, key, rollup| {
-                for (wanted, counted) in self.wanted.iter().zip(&mut counted) {
-                    if takes(wanted, resolution, &key) {
-                        counted.entry(self.detail.of(key)).or_default().merge(&rollup);
-                    }
-                }
-            },
-        );
-        for (found, counted) in self.found.iter_mut().zip(counted) {
-            counted.into_iter().for_each(|(key, rollup)| found.add(key.to_key(), rollup));
-        }
-        Ok(())
-    }
-
-    /// Adds hours that changed since they were rolled up, or never were: counted by their invocations, several at once
-    /// where they follow each other.
-    async fn changed_hours(&mut self, changed: &Changed, by_hour: &ByHour<'_>) -> Result<(), Error> {
-        let is_in = |hour: i64| self.wanted.iter().any(|w| hour < w.minutes.to && hour + HOUR > w.minutes.from);
-        let is_wanted =
-            |(hour, function): &&(i64, Arc<str>)| is_in(*hour) && self.function.is_none_or(|f| f == &**function);
-        let mut runs: Vec<(Minutes, BTreeSet<&str>)> = Vec::new();
-        for (hour, function) in changed.hours.iter().filter(is_wanted) {
-            match runs.last_mut() {
-                Some((run, functions)) if *hour <= run.to => {
-                    run.to = run.to.max(hour + HOUR);
-                    functions.insert(function);
-                }
-                _ => runs.push((Minutes { from: *hour, to: hour + HOUR }, BTreeSet::from([&**function]))),
-            }
-        }
-        let from = self.wanted.iter().map(|w| w.minutes.from).min().unwrap_or_default();
-        let to = self.wanted.iter().map(|w| w.minutes.to).max().unwrap_or_default();
-        for (run, functions) in runs {
-            let within = Minutes { from: run.from.max(from), to: run.to.min(to) };
-            let only = match functions.first() {
-                Some(only) if functions.len() == 1 => Some(*only),
-                _ => self.function,
-            };
-            self.live(only, within, |_, key| by_hour.has_hour(key.minute, &key.function)).await?;
-        }
-        Ok(())
-    }
-
-    /// Adds the invocations themselves: to each range those of its minutes that `counts`.
-    async fn live(
+    /// Adds what was counted by the minute: to each range that `is_for` what began in it.
+    fn counted<'a>(
         &mut self,
-        function: Option<&str>,
-        minutes: Minutes,
-        counts: impl Fn(usize, &RollupKey) -> bool,
-    ) -> Result<(), Error> {
-        let range = minutes.range();
-        let known = known(self.session, &Which { function: function.map(str::to_owned), range }).await?;
-        let counted = roll_up(known.within(range));
-        for (at, (wanted, found)) in self.wanted.iter().zip(&mut self.found).enumerate() {
-            let of_range = |(key, _): &(&RollupKey, &Rollup)| wanted.minutes.holds(key.minute) && counts(at, key);
-            let mut own: BTreeMap<RollupKey, Rollup> = BTreeMap::new();
-            for (key, rollup) in counted.iter().filter(of_range) {
-                own.entry(self.detail.of_key(key)).or_default().merge(rollup);
+        counted: impl Iterator<Item = (&'a RollupKey, &'a Rollup)> + Clone,
+        is_for: impl Fn(usize) -> bool,
+    ) {
+        let ranges = self.wanted.iter().zip(&mut self.found).enumerate();
+        for (_, (wanted, found)) in ranges.filter(|(at, _)| is_for(*at)) {
+            let mut own: HashMap<KeyRef<'_>, Rollup, ahash::RandomState> = HashMap::default();
+            for (key, rollup) in counted.clone().filter(|(key, _)| wanted.minutes.holds(key.minute)) {
+                own.entry(self.detail.of(key.into())).or_default().merge(rollup);
             }
-            own.into_iter().for_each(|(key, rollup)| found.add(key, rollup));
-            found.reason = found.reason.take().or_else(|| known.reason.clone());
+            own.into_iter().for_each(|(key, rollup)| found.add(key.to_key(), rollup));
+        }
+    }
+
+    fn because(&mut self, reason: Option<&String>) {
+        for found in &mut self.found {
+            found.reason = found.reason.take().or_else(|| reason.cloned());
+        }
+    }
+
+    /// Adds the invocations themselves: nobody knows yet which of them are counted.
+    async fn all(&mut self, session: &Session, function: Option<&str>) -> Result<(), Error> {
+        for (at, minutes) in self.wanted.iter().map(|w| w.minutes).enumerate() {
+            let which = Which { functions: function.map(str::to_owned).into_iter().collect(), range: minutes.range() };
+            let known = known(session, &which).await?;
+            self.counted(roll_up(known.within(which.range)).iter(), |range| range == at);
+            self.because(known.reason.as_ref());
         }
         Ok(())
     }

@@ -227,6 +227,56 @@ fn what_is_missing_is_told() {
     assert!(drawn.contains("\n ◌ a ◌ ") && !drawn.contains("sqs:10"), "{drawn}");
 }
 
+/// Two messages that one invocation received together, and a third that another story sent.
+#[test]
+fn a_hop_names_a_receiver_that_stands_elsewhere() {
+    let script = "
+        0 server   web    0  9   web
+        1 producer web    1  1   first
+        2 hop      web    2  20  sqs at=orders
+        3 server   bills/worker 22 10  process
+        1 producer web    3  1   second
+        2 hop      web    4  18  sqs at=orders try=2
+        1 producer web    5  1   third
+        2 hop      web    6  18  sns at=priced
+        1 producer web    7  1   fourth
+        2 hop      web    8  18  sqs at=late
+    ";
+    let mut flow = flow(script);
+    // It receives what stands above it, and further down.
+    for row in [2, 5] {
+        (flow["rows"][row]["trace_id"], flow["rows"][row]["span_id"]) = (json!("t3"), json!("0123456789abcdef"));
+    }
+    flow["rows"][3]["span_id"] = json!("0123456789abcdef");
+    (flow["rows"][9]["trace_id"], flow["rows"][9]["span_id"]) = (json!("t9"), json!("s9"));
+    // A limit left out what stands below; and who received is in no row.
+    flow["rows"][7]["children"] = json!(1);
+    let end = |trace: &str, span: &str, function: &str| json!({"trace_id": trace, "span_id": span, "function": function, "service": "s"});
+    flow["traces"] = json!([{"trace_id": "t0", "spans": 5}, {"trace_id": "t3", "spans": 1}]);
+    flow["edges"] = json!([
+        {"hop": "sqs", "from": end("t0", "s1", "web"), "to": end("t3", "0123456789abcdef", "worker")},
+        {"hop": "sqs", "from": end("t0", "s4", "web"), "to": end("t3", "0123456789abcdef", "worker")},
+        {"hop": "sqs", "from": end("other", "s4", "web"), "to": end("t3", "0123456789abcdef", "worker")},
+        {"hop": "sqs", "from": end("t0", "s8", "web"), "to": end("t9", "s9", "rescue")},
+    ]);
+    let drawn = draw(&flow, 120);
+    for line in [
+        "flow of 2 traces · 6 spans · 3 edges · ",
+        " ⇢ sqs orders  ",
+        " ⇢ sqs orders, try 2, to worker (span 01234567) ",
+        " ⇢ sns priced   ",
+        " ⇢ sqs late, to rescue (span s9) ",
+    ] {
+        assert!(drawn.contains(line), "{line}\n{drawn}");
+    }
+    assert_eq!(drawn.matches(", to ").count(), 2, "{drawn}");
+    // Nothing of it moves the cursor.
+    flow["rows"][5]["span_id"] = json!("\u{1b}[2J");
+    flow["edges"][0]["to"] = end("t3", "\u{1b}[2J", "a\u{1b}[2J");
+    let drawn = draw(&flow, 0);
+    assert!(!drawn.contains(|c| c != '\n' && super::super::is_control(c)), "{drawn:?}");
+}
+
 #[test]
 fn each_certainty_has_its_mark() {
     for (certainty, mark) in [("exact", "⇢"), ("xray", "⌁"), ("inferred", "≈")] {

@@ -12,7 +12,14 @@ use crate::span::{Attributes, Value};
 
 /// Attributes that stood in one text.
 #[derive(Debug, Default)]
-pub(crate) struct Parsed(Vec<(String, Owned)>);
+pub(crate) struct Parsed {
+    pairs: Vec<(String, Owned)>,
+    /// The places of the pairs by their names, of equal names the first one first; empty where there are [`FEW`].
+    by_name: Vec<usize>,
+}
+
+/// So many are looked through one by one. Of more, as a client may send, each row of a resource would go through all.
+const FEW: usize = 32;
 
 #[derive(Debug, Clone)]
 enum Owned {
@@ -37,8 +44,14 @@ impl Parsed {
             })
         };
         let pairs = members(object).filter_map(Result::ok);
-        let mut parsed = Parsed(pairs.filter_map(|(key, text)| Some((key.into_owned(), value(text)?))).collect());
+        let pairs = pairs.filter_map(|(key, text)| Some((key.into_owned(), value(text)?))).collect();
+        let mut parsed = Parsed { pairs, by_name: Vec::new() };
         parsed.name_aliases();
+        if parsed.pairs.len() > FEW {
+            let mut by_name: Vec<usize> = (0..parsed.pairs.len()).collect();
+            by_name.sort_by_key(|at| parsed.name(*at));
+            parsed.by_name = by_name;
+        }
         parsed
     }
 
@@ -48,7 +61,7 @@ impl Parsed {
     fn name_aliases(&mut self) {
         // Of each canonical name, the rank of the best alias and the first place where that stands.
         let mut best: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for (at, (key, _)) in self.0.iter().enumerate() {
+        for (at, (key, _)) in self.pairs.iter().enumerate() {
             let Some(canonical) = canonical(key) else { continue };
             let Some(rank) = aliases(canonical).iter().position(|alias| alias == key) else { continue };
             let found = best.entry(canonical).or_insert((rank, at));
@@ -57,13 +70,13 @@ impl Parsed {
         if best.is_empty() {
             return;
         }
-        for (key, _) in &self.0 {
+        for (key, _) in &self.pairs {
             best.remove(key.as_str());
         }
-        let value = |at: usize| self.0.get(at).map(|(_, value)| value.clone());
+        let value = |at: usize| self.pairs.get(at).map(|(_, value)| value.clone());
         let named: Vec<(String, Owned)> =
             best.into_iter().filter_map(|(name, (_, at))| Some((name.to_owned(), value(at)?))).collect();
-        self.0.extend(named);
+        self.pairs.extend(named);
     }
 
     /// Reads the text of a resource.
@@ -71,8 +84,18 @@ impl Parsed {
         lookup(text, "attributes").map(Parsed::attributes).unwrap_or_default()
     }
 
+    fn name(&self, at: usize) -> &str {
+        self.pairs.get(at).map_or("", |(name, _)| name)
+    }
+
     fn find(&self, key: &str) -> Option<Value<'_>> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, value)| match value {
+        let found = if self.by_name.is_empty() {
+            self.pairs.iter().find(|(name, _)| name == key)
+        } else {
+            let place = self.by_name.partition_point(|at| self.name(*at) < key);
+            self.by_name.get(place).and_then(|at| self.pairs.get(*at)).filter(|(name, _)| name == key)
+        };
+        found.map(|(_, value)| match value {
             Owned::Text(text) => Value::Text(text),
             Owned::Int(number) => Value::Int(*number),
             Owned::Double(number) => Value::Double(*number),
@@ -143,7 +166,7 @@ mod tests {
                 assert_eq!(read([p.key, alias]).text(p.key), Some("0"), "{alias}");
             }
         }
-        assert_eq!(read(["a", "b"]).0.len(), 2);
+        assert_eq!(read(["a", "b"]).pairs.len(), 2);
     }
 
     /// By each with each, this would take hours.
@@ -152,7 +175,21 @@ mod tests {
         let alias = promoted::PROMOTED.iter().find_map(|p| p.aliases.first().map(|alias| (p.key, *alias)));
         let (key, alias) = alias.unwrap();
         let parsed = read(std::iter::repeat_n(alias, 1_000_000));
-        assert_eq!((parsed.0.len(), parsed.text(key)), (1_000_001, Some("0")));
+        assert_eq!((parsed.pairs.len(), parsed.text(key)), (1_000_001, Some("0")));
+    }
+
+    #[test]
+    fn many_attributes_are_found_like_few() {
+        let names: Vec<String> = (0..10_000).map(|n| format!("k{}", n % 5_000)).collect();
+        let parsed = read(names.iter().map(String::as_str));
+        // Of equal ones the first.
+        for n in [0, 1, 17, 4_999] {
+            assert_eq!(parsed.text(&format!("k{n}")), Some(n.to_string().as_str()));
+        }
+        assert_eq!(
+            (parsed.text(""), parsed.text("k"), parsed.text("k5000"), parsed.text("l")),
+            (None, None, None, None)
+        );
     }
 
     #[test]

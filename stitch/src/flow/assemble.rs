@@ -55,7 +55,7 @@ impl Assembly {
         let story = walk(&self.store, &self.matcher, &self.seeds);
         let mut traces: Vec<&Trace> = story.traces.keys().filter_map(|id| self.store.loaded(*id)).collect();
         traces.sort_by_key(|trace| (trace.start_ns(), trace.id));
-        let (drafts, mut edges) = edges(&self.store, &self.matcher, &story, &traces);
+        let (drafts, mut edges, foreign_left) = edges(&self.store, &self.matcher, &story, &traces);
         let mut halves = halves::halves(&self.store, &story, &traces, &drafts);
         let mut shapes = shape::shapes(&story, &traces, &drafts, &edges);
         steps::chain(&story, &traces, &drafts, &mut edges, &mut halves);
@@ -73,6 +73,7 @@ impl Assembly {
             end_ns: spans.iter().map(|span| span.end_ns).max().unwrap_or(0),
             spans,
             cuts: cuts(story),
+            foreign_left,
             edges,
             halves,
         }
@@ -85,9 +86,14 @@ fn told<'a>(story: &'a Story, trace: &'a Trace) -> impl Iterator<Item = &'a Flow
     nodes.map(|(_, node)| &node.span)
 }
 
-/// The edges in the order in which they are told.
-fn edges<'a>(store: &'a Store, matcher: &Matcher, story: &Story, traces: &[&'a Trace]) -> (Vec<Draft<'a>>, Vec<Edge>) {
-    let drafts = edges::drafts(store, matcher, story, traces);
+/// The edges in the order in which they are told, and how many are not told.
+fn edges<'a>(
+    store: &'a Store,
+    matcher: &Matcher,
+    story: &Story,
+    traces: &[&'a Trace],
+) -> (Vec<Draft<'a>>, Vec<Edge>, usize) {
+    let (drafts, foreign_left) = edges::drafts(store, matcher, story, traces);
     let told = drafts.into_iter().filter_map(|draft| edges::edge(&draft).map(|edge| (edge, draft)));
     let mut told: Vec<(Edge, Draft<'a>)> = told.collect();
     told.sort_by(|(a, _), (b, _)| {
@@ -97,7 +103,7 @@ fn edges<'a>(store: &'a Store, matcher: &Matcher, story: &Story, traces: &[&'a T
     });
     let (mut edges, drafts): (Vec<Edge>, Vec<Draft<'a>>) = told.into_iter().unzip();
     deliveries::tell(&drafts, &mut edges);
-    (drafts, edges)
+    (drafts, edges, foreign_left)
 }
 
 fn cuts(story: Story) -> Vec<Cut> {

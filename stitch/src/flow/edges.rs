@@ -18,7 +18,7 @@ use crate::key::{Direction, Kind};
 use crate::span::SpanKind;
 
 /// Of the senders of other stories, no more than this are told for one trace.
-const FOREIGN_MAX: usize = 100;
+pub(super) const FOREIGN_MAX: usize = 100;
 
 /// Clocks of caller and callee may differ by so much that the callee seems to outlive the call.
 const CALL_SKEW_NS: i64 = 10_000_000;
@@ -79,8 +79,13 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// All edges into the traces of the story, each hop once.
-pub(super) fn drafts<'a>(store: &'a Store, matcher: &Matcher, story: &Story, traces: &[&'a Trace]) -> Vec<Draft<'a>> {
+/// All edges into the traces of the story, each hop once; and how many from senders of other stories were left out.
+pub(super) fn drafts<'a>(
+    store: &'a Store,
+    matcher: &Matcher,
+    story: &Story,
+    traces: &[&'a Trace],
+) -> (Vec<Draft<'a>>, usize) {
     let mut groups: BTreeMap<(TraceId, usize, TraceId, usize), Vec<Draft<'a>>> = BTreeMap::new();
     let mut drafts = Vec::new();
     let mut add = |draft: Draft<'a>| match draft.from {
@@ -90,6 +95,7 @@ pub(super) fn drafts<'a>(store: &'a Store, matcher: &Matcher, story: &Story, tra
         }
         Source::Elsewhere(..) => drafts.push(draft),
     };
+    let mut foreign_left = 0;
     for trace in traces.iter().copied() {
         for (caller, callee) in trace.calls().filter(|(_, callee)| story.holds(trace, *callee)) {
             add(Draft {
@@ -108,6 +114,8 @@ pub(super) fn drafts<'a>(store: &'a Store, matcher: &Matcher, story: &Story, tra
             foreign_count += usize::from(matches!(draft.from, Source::Elsewhere(..)));
             if matches!(draft.from, Source::Here(..)) || foreign_count <= FOREIGN_MAX {
                 add(draft);
+            } else {
+                foreign_left += 1;
             }
         }
     }
@@ -119,7 +127,7 @@ pub(super) fn drafts<'a>(store: &'a Store, matcher: &Matcher, story: &Story, tra
     }
     let mut places = Places::default();
     drafts.extend(groups.into_values().flat_map(|group| merge(group, &mut places)));
-    drafts
+    (drafts, foreign_left)
 }
 
 fn draft<'a>(store: &'a Store, story: &Story, trace: &'a Trace, m: &Match) -> Draft<'a> {

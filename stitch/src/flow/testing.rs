@@ -1,7 +1,7 @@
 //! Stories as text, and a world that answers what an assembly wants.
 //!
 //! ```text
-//! # trace span parent kind service[/function] start end [name=…] [inv=…] [acct=…] [error] [link=trace.span,…] [out=key[@destination],…] [in=…]
+//! # trace span parent kind service[/function] start end [name=…] [inv=…] [acct=…] [dropped=…] [error] [link=trace.span,…] [out=key[@destination],…] [in=…]
 //! api  a  -  server   shop     0 2
 //! api  b  a  producer shop     1 1.5  out=sqs:m1@orders
 //! work s  -  server   worker   5 9    inv=r2
@@ -147,6 +147,8 @@ impl World {
             region: None,
             links: Vec::new(),
             keys: Vec::new(),
+            dropped_links: 0,
+            dropped_keys: 0,
         };
         for word in rest {
             let (what, value) = word.split_once('=').unwrap_or((word, ""));
@@ -154,6 +156,7 @@ impl World {
             match what {
                 "error" => new.is_error = true,
                 "name" => new.name = value.to_owned(),
+                "dropped" => new.dropped_links = value.parse().unwrap(),
                 "acct" => new.account = Some(value.to_owned()),
                 "inv" => {
                     new.invocation_id = Some(value.to_owned());

@@ -189,6 +189,13 @@ impl Sketch {
 
     /// The sketch of these bytes.
     pub fn decode(bytes: &[u8]) -> Result<Sketch, SketchError> {
+        let mut sketch = Sketch::new();
+        sketch.read(bytes)?;
+        Ok(sketch)
+    }
+
+    /// Becomes the sketch of these bytes, in the memory that it has. What it is after an error is not said.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), SketchError> {
         let Some((version, mut rest)) = bytes.split_first() else { return Err(SketchError::Short) };
         if *version != VERSION {
             return Err(SketchError::Version(*version));
@@ -199,7 +206,8 @@ impl Sketch {
         if len > u64::from(KEY_MAX) + 1 {
             return Err(SketchError::Damaged("it has more buckets than there are"));
         }
-        let mut buckets = Vec::with_capacity(len as usize);
+        self.buckets.clear();
+        self.buckets.reserve(len as usize);
         let (mut key, mut count) = (0, zeros);
         for index in 0..len {
             let step = take(&mut rest)?;
@@ -208,7 +216,7 @@ impl Sketch {
             let own = take(&mut rest)?.checked_add(1);
             let all = own.and_then(|own| count.checked_add(own));
             count = all.ok_or(SketchError::Damaged("it has too many values"))?;
-            buckets.push((key as u16, own.unwrap_or(1)));
+            self.buckets.push((key as u16, own.unwrap_or(1)));
         }
         if !rest.is_empty() {
             return Err(SketchError::Damaged("something follows it"));
@@ -216,7 +224,8 @@ impl Sketch {
         if min > max || (count == 0 && (sum, max) != (0, 0)) {
             return Err(SketchError::Damaged("its least value is above its greatest"));
         }
-        Ok(Sketch { zeros, sum, min, max, buckets })
+        (self.zeros, self.sum, self.min, self.max) = (zeros, sum, min, max);
+        Ok(())
     }
 }
 

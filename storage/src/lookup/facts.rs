@@ -1,4 +1,4 @@
-//! What is remembered of a row group, so that looking up rows again costs little: an end
+//! What is remembered of a row group, so that looking up rows again costs little: a mark
 //! of each row's id, and the columns that say the same in every row.
 //!
 //! Rows are sorted by service first, so in a row group most columns are constant: null, or
@@ -13,7 +13,7 @@ use arrow::compute::take;
 use arrow::datatypes::Int32Type;
 use object_store::path::Path;
 
-use super::RowId;
+use super::ids::{IdColumn, mark};
 use super::read;
 use crate::cache::{Cache, MetadataCache};
 use crate::data_file::DataFile;
@@ -26,33 +26,30 @@ const SMALL_BYTES: i64 = 4 << 10;
 /// What is remembered of a row group.
 #[derive(Debug)]
 pub(crate) struct GroupFacts {
-    /// The last four bytes of the id of each row, zero where there is none: ids may begin with the time.
-    ends: Vec<u32>,
+    /// The [`mark`] of the id of each row, zero where there is none.
+    marks: Vec<u32>,
     /// One row of each column that says the same in every row, by name.
     constants: AHashMap<String, ArrayRef>,
 }
 
 impl GroupFacts {
     fn of(batch: &RecordBatch, id_column: &str) -> Result<GroupFacts, Error> {
-        let ids = crate::sort::column(batch, id_column)?.as_fixed_size_binary_opt();
-        let ids = ids.ok_or_else(|| Error::corrupt("a row group", format!("{id_column} is no id")))?;
-        let end = |row: usize| if ids.is_valid(row) { end(ids.value(row)) } else { 0 };
-        let ends = (0..ids.len()).map(end).collect();
+        let marks = IdColumn::of(batch, id_column)?.map(|id| id.map_or(0, mark));
         let schema = batch.schema();
         let columns = schema.fields().iter().zip(batch.columns());
         let constants = columns.filter_map(|(field, column)| Some((field.name().clone(), constant(column)?)));
-        Ok(GroupFacts { ends, constants: constants.collect() })
+        Ok(GroupFacts { marks, constants: constants.collect() })
     }
 
-    /// The rows that may have one of `ids`, in their order.
-    pub(super) fn rows_with(&self, ids: &[RowId]) -> Vec<usize> {
+    /// The rows that may have one of the ids with these marks, in their order.
+    pub(super) fn rows_with(&self, marks: &[u32]) -> Vec<usize> {
         /// Rows looked at together.
         const STRIDE: usize = 64;
         let mut rows = Vec::new();
-        for wanted in ids.iter().map(|id| end(id)) {
-            for (at, ends) in self.ends.chunks(STRIDE).enumerate() {
-                if ends.iter().fold(false, |any, end| any | (*end == wanted)) {
-                    let found = ends.iter().enumerate().filter(|(_, end)| **end == wanted);
+        for wanted in marks {
+            for (at, marks) in self.marks.chunks(STRIDE).enumerate() {
+                if marks.iter().fold(false, |any, mark| any | (mark == wanted)) {
+                    let found = marks.iter().enumerate().filter(|(_, mark)| *mark == wanted);
                     rows.extend(found.map(|(row, _)| at * STRIDE + row));
                 }
             }
@@ -69,13 +66,8 @@ impl GroupFacts {
 
     fn bytes(&self) -> usize {
         let constants = self.constants.iter().map(|(name, value)| name.len() + value.get_array_memory_size());
-        self.ends.len() * 4 + constants.sum::<usize>()
+        self.marks.len() * 4 + constants.sum::<usize>()
     }
-}
-
-/// The last four bytes.
-fn end(id: &[u8]) -> u32 {
-    id.last_chunk().map_or(0, |end| u32::from_be_bytes(*end))
 }
 
 /// One row of a column that says the same in every row.

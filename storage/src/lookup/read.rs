@@ -26,17 +26,18 @@ use crate::data_file::DataFile;
 use crate::error::Error;
 use crate::storage::Inner;
 
-/// These rows, in ascending order, with the columns of `schema`.
-pub(super) async fn rows(
+/// These rows, in ascending order, with the columns of `schema`. What `facts` knows of the row group is not read.
+pub(crate) async fn rows(
     storage: &Inner,
     file: &DataFile,
     group: usize,
-    facts: &GroupFacts,
+    facts: Option<&GroupFacts>,
     rows: &[usize],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, Error> {
     let arrow = storage.metadata.arrow(file).await?;
-    let is_read = |name: &str| schema.field_with_name(name).is_ok() && facts.constant(name).is_none();
+    let constant = |name: &str| facts.and_then(|facts| facts.constant(name));
+    let is_read = |name: &str| schema.field_with_name(name).is_ok() && constant(name).is_none();
     let mask = projection(&arrow, is_read);
     let leaves = (0..arrow.parquet_schema().num_columns()).filter(|leaf| mask.leaf_included(*leaf));
     let pages = storage.pages.of_rows(file, arrow.metadata(), group, leaves, rows).await?;
@@ -46,7 +47,7 @@ pub(super) async fn rows(
         if let Some(column) = batch.column_by_name(field.name()) {
             return Ok(Arc::clone(column));
         }
-        match facts.constant(field.name()) {
+        match constant(field.name()) {
             Some(one) => take(one, &UInt32Array::from(vec![0; batch.num_rows()]), None).map_err(failed()),
             // The file is older than the column.
             None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),

@@ -291,15 +291,16 @@ fn reason(flow: &Flow, unread: Option<&str>, rows: &FlowRows) -> Option<String> 
         CutReason::Spans => Some("the limit of spans was reached"),
         CutReason::Keys => Some("the limit of keys was reached"),
     };
-    let mut words: Vec<&str> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
     flow.cuts.iter().filter_map(|cut| word(cut.reason)).for_each(|text| {
-        if !words.contains(&text) {
-            words.push(text);
+        if !words.iter().any(|word| word == text) {
+            words.push(text.to_owned());
         }
     });
-    words.extend(unread);
+    words.extend(flow.gaps());
+    words.extend(unread.map(str::to_owned));
     if rows.is_cut() {
-        words.push("the limit of rows was reached");
+        words.push("the limit of rows was reached".to_owned());
     }
     (!words.is_empty()).then(|| words.join("; "))
 }

@@ -11,7 +11,7 @@ use hopline_stitch::flow::{Assembly, Flow, FlowSpan, KeyRow, Limits, Seed};
 use hopline_stitch::hops::is_read;
 use hopline_stitch::key::{Direction, KeyHash, Kind};
 
-use hopline_storage::RowId;
+use hopline_storage::Lookup;
 
 use super::unfinished::{Unfinished, elsewhere, unfinished};
 use crate::api::trace::rows::{COLD_START, HAS_EVENTS, HAS_LINKS};
@@ -38,11 +38,12 @@ pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Resu
     let mut seeds = vec![seed];
     loop {
         let (mut flow, reader) = assembled(session, seeds.clone(), limits).await?;
-        let unfinished = unfinished(session, &mut flow).await?;
+        let (unfinished, is_cut) = unfinished(session, &mut flow).await?;
         // What a lost try left behind is of the same story as the try that went well, and no hop says so.
         let more = if seeds.len() == 1 { elsewhere(session, &flow, &unfinished).await? } else { Vec::new() };
         if more.is_empty() {
-            return Ok(Story { flow, flags: reader.flags, unfinished, unread: reader.unread });
+            let unread = reader.unread.or(is_cut.then_some("of its invocations more is told than is read"));
+            return Ok(Story { flow, flags: reader.flags, unfinished, unread });
         }
         seeds.extend(more);
     }
@@ -92,24 +93,30 @@ struct Reader {
 }
 
 impl Reader {
-    async fn lookup(&self, table: Table, ids: &[RowId], columns: &[&'static str]) -> Result<Vec<RecordBatch>, Error> {
+    async fn lookup(
+        &self,
+        table: Table,
+        ids: &[[u8; 16]],
+        columns: &[&'static str],
+    ) -> Result<Vec<RecordBatch>, Error> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let (storage, tenant) = (self.session.engine().storage(), self.session.tenant());
-        let rows = storage.lookup(self.session.snapshot(), table, tenant, ids, columns).await;
+        let what = Lookup { table, tenant, ids, times: i64::MIN..=i64::MAX, columns };
+        let rows = storage.lookup(self.session.snapshot(), &what).await;
         rows.map_err(|e| Error::Read(Box::new(e)))
     }
 
     /// The rows of `spans` of these traces.
     async fn trace_rows(&self, traces: &[TraceId]) -> Result<Vec<RecordBatch>, Error> {
-        let ids: Vec<RowId> = traces.iter().map(|trace| trace.0).collect();
+        let ids: Vec<[u8; 16]> = traces.iter().map(|trace| trace.0).collect();
         self.lookup(Table::Spans, &ids, &SPAN_COLUMNS).await
     }
 
     /// The rows of `hop_keys` with these keys.
     async fn key_rows(&self, keys: &[(KeyHash, Direction)]) -> Result<Vec<KeyRow>, Error> {
-        let ids: Vec<RowId> = keys.iter().map(|(hash, _)| hash.0).collect();
+        let ids: Vec<[u8; 16]> = keys.iter().map(|(hash, _)| hash.0).collect();
         let wanted: HashSet<&(KeyHash, Direction)> = keys.iter().collect();
         let mut found = Vec::new();
         for batch in self.lookup(Table::HopKeys, &ids, &KEY_COLUMNS).await? {

@@ -12,7 +12,7 @@ use hopline_stitch::span::SpanKind;
 
 use crate::api::answer;
 use crate::api::filter::Where;
-use crate::api::invocations::read::{RUN_MAX, has_keys, in_environments, with_ids, without_spans};
+use crate::api::invocations::read::{FACTS_MAX, RUN_MAX, has_keys, in_environments, with_ids, without_spans};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
@@ -47,21 +47,23 @@ impl Unfinished {
     }
 }
 
-/// The invocations of a flow whose span never came, by their start. The edges of the flow are told which try they led to.
-pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<Vec<Unfinished>, Error> {
+/// The invocations of a flow whose span never came, by their start, and whether more is told of them than was read. The
+/// edges of the flow are told which try they led to.
+pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<(Vec<Unfinished>, bool), Error> {
     let (orphans, calls, tried) = (orphans(flow), calls(flow), tried(flow));
     if orphans.is_empty() && calls.is_empty() && tried.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     }
     let instances = instances(session, &orphans).await?;
     let all = TimeRange { start: Some(flow.start_ns), end: Some(flow.end_ns) };
     let is_tried = |span: &&FlowSpan| span.invocation_id.as_ref().is_some_and(|id| tried.contains_key(id));
     let functions: BTreeSet<&str> = flow.spans.iter().filter(is_tried).filter_map(|s| s.function.as_deref()).collect();
-    let mut facts = with_ids(session, tried.keys().map(String::as_str), &functions, all).await?;
+    let mut told = Told::default();
+    told.add(with_ids(session, tried.keys().map(String::as_str), &functions, all).await?);
     // Who was called and never answered may be of any function.
-    facts.extend(with_ids(session, calls.keys().map(String::as_str), &BTreeSet::new(), all).await?);
-    facts.extend(of_orphans(session, &orphans, &instances).await?);
-    let merged = merge(&facts, &Rules::default());
+    told.add(with_ids(session, calls.keys().map(String::as_str), &BTreeSet::new(), all).await?);
+    of_orphans(session, &orphans, &instances, &mut told).await?;
+    let merged = merge(&told.facts, &Rules::default());
     let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
     let mut add = |invocation: &Invocation, span: Option<&FlowSpan>| {
         let key = (invocation.start_ns, invocation.id.clone(), invocation.attempt);
@@ -82,7 +84,23 @@ pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<Vec
     let tries: HashMap<(TraceId, SpanId), u32> =
         with_spans.filter_map(|i| Some(((i.trace_id?, i.span_id?), i.attempt))).collect();
     flow.note_tries(|end| tries.get(&(end.trace_id, end.root_span_id)).copied());
-    Ok(found.into_values().collect())
+    Ok((found.into_values().collect(), told.is_cut))
+}
+
+/// What was read of invocations.
+#[derive(Default)]
+struct Told {
+    facts: Vec<Fact>,
+    /// Whether there is more.
+    is_cut: bool,
+}
+
+impl Told {
+    /// Adds what one question was answered with.
+    fn add(&mut self, facts: Vec<Fact>) {
+        self.is_cut |= facts.len() > FACTS_MAX;
+        self.facts.extend(facts);
+    }
 }
 
 /// What is told of the invocations that may have left these spans.
@@ -90,21 +108,22 @@ async fn of_orphans(
     session: &Session,
     orphans: &[&FlowSpan],
     instances: &BTreeMap<(TraceId, SpanId), String>,
-) -> Result<Vec<Fact>, Error> {
+    told: &mut Told,
+) -> Result<(), Error> {
     let environments: BTreeSet<(&str, &str)> = orphans
         .iter()
         .filter_map(|span| Some((span.function.as_deref()?, instances.get(&(span.trace_id, span.span_id))?.as_str())))
         .collect();
     let starts = || orphans.iter().map(|span| span.start_ns);
     let range = TimeRange { start: starts().min(), end: starts().max() };
-    let mut facts = in_environments(session, &environments, range).await?;
+    told.add(in_environments(session, &environments, range).await?);
     let functions: BTreeSet<&str> = orphans.iter().filter_map(|span| span.function.as_deref()).collect();
     for function in functions.into_iter().take(LOST_MAX) {
         let starts = || orphans.iter().filter(|s| s.function.as_deref() == Some(function)).map(|s| s.start_ns);
         let range = TimeRange { start: starts().min(), end: starts().max() };
-        facts.extend(without_spans(session, function, range).await?);
+        told.add(without_spans(session, function, range).await?);
     }
-    Ok(facts)
+    Ok(())
 }
 
 /// What else belongs to the story of a flow: what its lost invocations left behind in other traces, and their other tries.

@@ -128,26 +128,32 @@ pub(crate) async fn function(
     let range = whole_minutes(range_of(&params)?);
     let step = step_of(&params, range)?;
     let session = answer::unlimited_session(&state, "function");
-    let [now, then] = rollups::read(&session, Some(&name), [range, before(range)], Detail::Minutes).await?;
-    let throttled = throttles::read(&session, range).await?;
+    // What went well is counted; errors are told one by one.
+    let which = Which { functions: vec![name.clone()], range };
+    let ([now, then], throttled, failed, latest, sizes) = tokio::try_join!(
+        rollups::read(&session, Some(&name), [range, before(range)], Detail::Minutes),
+        throttles::read(&session, range),
+        failed(&session, &which, FACTS_MAX),
+        latest(&session, &which),
+        memory_sizes(&session, &which),
+    )?;
     let is_known = now.functions().next().is_some() || throttled.now.contains_key(&name);
     if !is_known && !ever(&session, &name).await? {
         return Err(Error::NotFound(format!("no function {name:?} is known")));
     }
     let rollups = now.of(&name);
-    // What went well is counted; errors are told one by one.
-    let which = Which { function: Some(name.clone()), range };
-    let failed = failed(&session, &which, FACTS_MAX).await?;
-    let (errors_by_kind, cut) = errors::by_kind(&session, &name, range, &failed.invocations).await?;
-    let (hops, waits, uncounted) = hops(&session, &name, range, &rollups).await?;
+    let ((errors_by_kind, cut), (hops, waits, uncounted)) = tokio::try_join!(
+        errors::by_kind(&session, &name, range, &failed.invocations),
+        hops(&session, &name, range, &rollups),
+    )?;
     let (iterator_age, age_cut) = iterator_age::read(&session, &name, range, &waits).await?;
     let prices = state.engine.prices();
     let known = Known {
         function: &name,
         rollups: &rollups,
         failed: &failed.invocations,
-        latest: &latest(&session, &which).await?,
-        sizes: &memory_sizes(&session, &which).await?,
+        latest: &latest,
+        sizes: &sizes,
         prices,
     };
     let counts = [now.reason.clone(), then.reason.clone(), failed.reason, cut, uncounted, throttled.reason.clone()];

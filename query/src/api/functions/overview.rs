@@ -181,8 +181,9 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
     let range = whole_minutes(range_of(&params)?);
     let limit = params.limit("limit", 10_000, 10_000)?;
     let session = answer::unlimited_session(&state, "functions");
-    let [now, then] = rollups::read(&session, None, [range, before(range)], Detail::Whole).await?;
-    let throttled = throttles::read(&session, range).await?;
+    let ranges = [range, before(range)];
+    let ([now, then], throttled) =
+        tokio::try_join!(rollups::read(&session, None, ranges, Detail::Whole), throttles::read(&session, range))?;
     let mut names: BTreeSet<&str> = [&now, &then].into_iter().flat_map(Rollups::functions).collect();
     names.extend(throttled.functions());
     let functions: Vec<FunctionSummary> =

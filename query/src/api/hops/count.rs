@@ -8,6 +8,7 @@ use hopline_stitch::map::{HopMap, MapRow, Party, hop_map};
 
 use super::calls::Calls;
 use super::links;
+use super::lost;
 use super::read::{self, Names};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
@@ -84,6 +85,9 @@ pub(crate) struct Counted {
 pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted, Error> {
     let mut names = Names::default();
     let (mut rows, mut reason) = read::rows(session, scope, &mut names).await?;
+    let (lost, why) = lost::rows(session, scope, &rows, &mut names).await?;
+    reason = reason.or(why);
+    rows.extend(lost);
     let linked = links::rows(session, scope, &mut names).await?;
     if linked.len() > ROWS_MAX {
         reason.get_or_insert_with(|| read::too_many("links"));

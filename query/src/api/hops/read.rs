@@ -21,7 +21,7 @@ use crate::sql::params::Param;
 /// How long before the range senders are looked for, and how long behind it receivers.
 const LOOK_AROUND: i64 = 86_400_000_000_000;
 /// Of so many messages whose other side was not seen that near, the latest, it is looked for at any time.
-const FAR_MAX: usize = 2_000;
+pub(super) const FAR_MAX: usize = 2_000;
 /// Keys that are looked up by one query.
 const FAR_AT_ONCE: usize = 200;
 /// So many messages of others are looked at to find out whether receivers tell what they received.
@@ -115,19 +115,8 @@ async fn far_rows(
     hashes.sort_unstable();
     let are_more = hashes.len() > FAR_MAX;
     let hashes: Vec<KeyHash> = hashes.into_iter().map(|(_, hash)| hash).take(FAR_MAX).collect();
-    let mut found = Vec::new();
-    for some in hashes.chunks(FAR_AT_ONCE) {
-        let mut values = Where::default();
-        let hashes: Vec<String> = some.iter().map(|hash| values.param(Param::Bytes(hash.0.to_vec()))).collect();
-        let sql = format!(
-            "SELECT {} FROM hop_keys WHERE key_hash IN ({}) AND {IS_SIDE} LIMIT {}",
-            COLUMNS.join(", "),
-            hashes.join(", "),
-            ROWS_MAX + 1
-        );
-        let rows = select(session, &sql, values, names).await?;
-        found.extend(rows.into_iter().filter(|row| !sides.contains(&(row.hash, row.direction))));
-    }
+    let mut found = of_keys(session, &hashes, names).await?;
+    found.retain(|row| !sides.contains(&(row.hash, row.direction)));
     Ok((found, are_more))
 }
 
@@ -207,6 +196,23 @@ async fn both_sides(
         ROWS_MAX + 1
     );
     select(session, &sql, values, names).await
+}
+
+/// All rows of these keys, of whatever time.
+pub(super) async fn of_keys(session: &Session, hashes: &[KeyHash], names: &mut Names) -> Result<Vec<MapRow>, Error> {
+    let mut found = Vec::new();
+    for some in hashes.chunks(FAR_AT_ONCE) {
+        let mut values = Where::default();
+        let hashes: Vec<String> = some.iter().map(|hash| values.param(Param::Bytes(hash.0.to_vec()))).collect();
+        let sql = format!(
+            "SELECT {} FROM hop_keys WHERE key_hash IN ({}) AND {IS_SIDE} LIMIT {}",
+            COLUMNS.join(", "),
+            hashes.join(", "),
+            ROWS_MAX + 1
+        );
+        found.extend(select(session, &sql, values, names).await?);
+    }
+    Ok(found)
 }
 
 const COLUMNS: [&str; 15] = [

@@ -32,8 +32,8 @@ pub(crate) const FACTS_MAX: usize = 1_000_000;
 /// Which invocations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Which {
-    /// Of this function.
-    pub(crate) function: Option<String>,
+    /// Of these functions; of all if none is named.
+    pub(crate) functions: Vec<String>,
     /// That began in this range.
     pub(crate) range: TimeRange,
 }
@@ -79,13 +79,13 @@ async fn known_with(
     let mut past = HashMap::new();
     let mut dropped = BTreeSet::new();
     for which in which {
-        let facts = rows(session, which, facts_max).await?;
-        let beginnings = beginnings(session, which).await?;
+        let (facts, beginnings, of_past) =
+            tokio::try_join!(rows(session, which, facts_max), beginnings(session, which), self::past(session, which))?;
         is_cut |= facts.len() > facts_max || beginnings.len() > FACTS_MAX;
         dropped.extend(facts.iter().filter(|fact| which.is_dropping(fact)).cloned());
         found.extend(facts.into_iter().take(facts_max));
         found.extend(beginnings.into_iter().take(FACTS_MAX));
-        past.extend(self::past(session, which).await?);
+        past.extend(of_past);
     }
     let of_past = |key: &EnvironmentKey| {
         // What was seen before is not among the facts: then the first of these is not the first.
@@ -103,10 +103,19 @@ async fn known_with(
 }
 
 impl Which {
+    fn of_functions(&self, conditions: &mut Where) {
+        let functions: Vec<String> = self.functions.iter().map(|f| conditions.param(f.as_str())).collect();
+        match functions.as_slice() {
+            [] => {}
+            [function] => conditions.and(format!("function = {function}")),
+            functions => conditions.and(format!("function IN ({})", functions.join(", "))),
+        }
+    }
+
     /// The facts that are told of these invocations and meet a condition, which may take up the text of the others.
     fn with(&self, condition: impl FnOnce(&str) -> String) -> Where {
         let mut conditions = Where::default();
-        conditions.equals("function", self.function.as_deref());
+        self.of_functions(&mut conditions);
         conditions.range("time", around(self.range));
         let own = conditions.text();
         conditions.and(condition(&own));
@@ -144,7 +153,7 @@ pub(super) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, 
     }
     let which = |(function, (first, last)): (String, (i64, i64))| {
         let range = TimeRange { start: Some(first.saturating_sub(RUN_MAX)), end: Some(last.saturating_add(RUN_MAX)) };
-        Which { function: Some(function), range }
+        Which { functions: vec![function], range }
     };
     let which: Vec<Which> = of_functions.into_iter().map(which).collect();
     known_with(session, found, &which, FACTS_MAX).await.map(Some)
@@ -248,7 +257,7 @@ pub(in crate::api) async fn has_keys(session: &Session, id: &str) -> Result<bool
 /// The facts of the range and a little around it; one more than `facts_max` if there are more.
 async fn rows(session: &Session, which: &Which, facts_max: usize) -> Result<Vec<Fact>, Error> {
     let mut conditions = Where::default();
-    conditions.equals("function", which.function.as_deref());
+    which.of_functions(&mut conditions);
     conditions.range("time", around(which.range));
     select_some(session, conditions, facts_max).await
 }
@@ -258,7 +267,7 @@ async fn beginnings(session: &Session, which: &Which) -> Result<Vec<Fact>, Error
     let Some(start) = which.range.start else { return Ok(Vec::new()) };
     let start = start.saturating_sub(RUN_MAX);
     let mut conditions = Where::default();
-    conditions.equals("function", which.function.as_deref());
+    which.of_functions(&mut conditions);
     conditions.range("time", TimeRange { start: Some(start.saturating_sub(AHEAD_MAX)), end: Some(start) });
     conditions.and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report')");
     select(session, conditions).await
@@ -346,7 +355,7 @@ impl Also {
 /// Some of the last invocations of a function that began in the range, the latest at the end.
 pub(crate) async fn latest(session: &Session, which: &Which) -> Result<Vec<Invocation>, Error> {
     let mut conditions = Where::default();
-    conditions.equals("function", which.function.as_deref());
+    which.of_functions(&mut conditions);
     conditions.range("time", which.range);
     conditions.and("source IN ('span', 'start', 'runtime_done', 'report')");
     let sql = format!("SELECT {} FROM invocations {} ORDER BY time DESC LIMIT {LATEST}", columns(), conditions.text());
@@ -354,7 +363,7 @@ pub(crate) async fn latest(session: &Session, which: &Which) -> Result<Vec<Invoc
     let instances: BTreeSet<String> = found.iter().filter_map(|fact| fact.instance.clone()).collect();
     if !instances.is_empty() {
         let mut conditions = Where::default();
-        conditions.equals("function", which.function.as_deref());
+        which.of_functions(&mut conditions);
         let start = found.iter().map(|fact| fact.time_ns).min().map(|first| first.saturating_sub(AHEAD_MAX));
         conditions.range("time", TimeRange { start, ..which.range });
         let instances: Vec<String> = instances.iter().map(|instance| conditions.param(instance.as_str())).collect();
@@ -380,7 +389,7 @@ pub(crate) struct MemorySize {
 pub(crate) async fn memory_sizes(session: &Session, which: &Which) -> Result<Vec<MemorySize>, Error> {
     for source in [Source::Report, Source::Span] {
         let mut conditions = Where::default();
-        conditions.equals("function", which.function.as_deref());
+        which.of_functions(&mut conditions);
         conditions.range("time", which.range);
         conditions.equals("source", Some(source.name()));
         conditions.and("memory_size > 0");
@@ -412,7 +421,7 @@ async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey
     let Some(start) = which.range.start else { return Ok(HashMap::new()) };
     let start = start.saturating_sub(RUN_MAX);
     let mut conditions = Where::default();
-    conditions.equals("function", which.function.as_deref());
+    which.of_functions(&mut conditions);
     conditions.range("time", TimeRange { start: Some(start.saturating_sub(LIFE_MAX)), end: Some(start) });
     conditions.and("source IN ('span', 'start', 'runtime_done', 'report')");
     conditions.and("instance IS NOT NULL");

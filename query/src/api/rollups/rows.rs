@@ -6,12 +6,10 @@ use arrow::array::RecordBatch;
 use hopline_model::{Table, schema};
 use hopline_stitch::invocation::rollup::{MINUTE_NS, Rollup};
 use hopline_stitch::rollups::{DAY, HOUR, KeyRef, Resolution, RollupRow, Rows};
+use hopline_storage::Scan;
 
-use crate::api::answer;
-use crate::api::filter::Where;
 use crate::engine::Session;
 use crate::error::Error;
-use crate::sql::params::Param;
 
 /// Rows of one resolution: from the first minute to before the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,38 +19,27 @@ pub(super) struct Piece {
     pub(super) to: i64,
 }
 
-/// The rows of these pieces, each once, of one function or of all.
-pub(super) async fn read(
-    session: &Session,
-    function: Option<&str>,
-    pieces: Vec<Piece>,
-) -> Result<Vec<RecordBatch>, Error> {
-    let pieces = joined(pieces);
-    if pieces.is_empty() {
-        return Ok(Vec::new());
-    }
+/// The rows of a piece, of one function or of all. Runs on the query threads.
+pub(super) async fn read(session: &Session, function: Option<&str>, piece: Piece) -> Result<Vec<RecordBatch>, Error> {
+    let time = |minute: i64| minute.saturating_mul(MINUTE_NS);
+    let words: Vec<(&str, &str)> =
+        [("resolution", piece.resolution.name())].into_iter().chain(function.map(|f| ("function", f))).collect();
     let schema = schema::of(Table::FunctionMinutes);
     let columns: Vec<&str> =
         schema.fields().iter().map(|f| f.name().as_str()).filter(|name| *name != "tenant").collect();
-    let columns = columns.join(", ");
-    // Each piece by itself: a page is left out for one condition of one column, not for a choice among several.
-    let mut params = Where::default();
-    let function = function.map(|function| params.param(function));
-    let mut selects = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        let resolution = params.param(piece.resolution.name());
-        let [from, to] = [piece.from, piece.to].map(|m| params.param(Param::Time(m.saturating_mul(MINUTE_NS))));
-        let of_function = function.as_ref().map(|f| format!(" AND function = {f}")).unwrap_or_default();
-        selects.push(format!(
-            "SELECT {columns} FROM function_minutes \
-             WHERE resolution = {resolution} AND time >= {from} AND time < {to}{of_function}"
-        ));
-    }
-    answer::rows(session, &selects.join(" UNION ALL "), params.params()).await
+    let what = Scan {
+        table: Table::FunctionMinutes,
+        tenant: session.tenant(),
+        words: &words,
+        times: time(piece.from)..time(piece.to),
+        columns: &columns,
+    };
+    let rows = session.engine().storage().scan(session.snapshot(), &what).await;
+    rows.map_err(|e| Error::Read(Box::new(e)))
 }
 
 /// Pieces that do not overlap, those that follow each other as one.
-fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
+pub(super) fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces.retain(|piece| piece.from < piece.to);
     pieces.sort_by_key(|piece| (piece.resolution, piece.from));
     let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
@@ -82,7 +69,7 @@ fn unit(resolution: Resolution, minute: i64) -> i64 {
 pub(super) fn newest<'a>(
     rows: &[Rows<'a>],
     wanted: impl Fn(Resolution, &KeyRef<'a>) -> bool,
-    mut each: impl FnMut(Resolution, i64, KeyRef<'a>, Rollup),
+    mut each: impl FnMut(Resolution, i64, KeyRef<'a>, &Rollup),
 ) {
     let all = || rows.iter().flat_map(|rows| (0..rows.len()).filter_map(move |at| Some((rows, at, rows.key(at)?))));
     let mut last: HashMap<(Resolution, &str, i64), i64, ahash::RandomState> = HashMap::default();
@@ -91,14 +78,11 @@ pub(super) fn newest<'a>(
         *last = revision.max(*last);
     }
     let mut seen: HashSet<(Resolution, KeyRef<'a>), ahash::RandomState> = HashSet::default();
+    let mut rollup = Rollup::default();
     for (rows, at, (resolution, revision, key)) in all() {
         let is_last = last.get(&(resolution, key.function, unit(resolution, key.minute))) == Some(&revision);
-        if is_last
-            && wanted(resolution, &key)
-            && seen.insert((resolution, key))
-            && let Some(rollup) = rows.rollup(at)
-        {
-            each(resolution, revision, key, rollup);
+        if is_last && wanted(resolution, &key) && seen.insert((resolution, key)) && rows.read(at, &mut rollup) {
+            each(resolution, revision, key, &rollup);
         }
     }
 }
@@ -112,13 +96,15 @@ pub(crate) async fn newest_rows(
     to_minute: i64,
 ) -> Result<Vec<RollupRow>, Error> {
     let piece = Piece { resolution, from: from_minute, to: to_minute };
-    let batches = read(session, function, vec![piece]).await?;
+    let (of, function) = (session.clone(), function.map(str::to_owned));
+    let read = async move { read(&of, function.as_deref(), piece).await };
+    let batches = session.engine().task(session.limits(), read).await?;
     let mut found = Vec::new();
     newest(
-        &of(&batches)?,
+        &self::of(&batches)?,
         |_, _| true,
         |resolution, revision, key, rollup| {
-            found.push(RollupRow { resolution, revision, key: key.to_key(), rollup });
+            found.push(RollupRow { resolution, revision, key: key.to_key(), rollup: rollup.clone() });
         },
     );
     found.sort_by(|a, b| a.key.cmp(&b.key));

@@ -625,7 +625,7 @@ async fn failures_are_those_of_all_that_is_told() {
         let engine = engine(&api.kept);
         let session = engine.session("default", engine.limits("test"));
         let range = TimeRange { start: Some(T0), end: Some(T0 + 2_400 * SECOND) };
-        let which = Which { function: Some("f".to_owned()), range };
+        let which = Which { functions: vec!["f".to_owned()], range };
         let all = known(&session, &which).await.unwrap();
         let some = failed(&session, &which, 1_000_000).await.unwrap();
         let line =

@@ -392,3 +392,103 @@ async fn what_links_tell_where_no_identity_does() {
         .await;
     }
 }
+
+/// Calls of a function that answers, one that runs out of time, one that crashes in the first of its tries, one that runs
+/// still; and of another, of which only the platform tells.
+const CALLS: &str = "
+    a1 c - client shop          0   1.5 call=price:r1
+    b1 i - server money/price   0.5 1   inv=r1 on=e/1
+    a2 c - client shop          10  14  call=price:r2
+    b2 x p client money/price   11  12  on=e/1
+    a3 c - client shop          20  20.5 call=price:r3
+    b3 i - server money/price   80  81  inv=r3 on=e/3
+    a4 c - client shop/cart     30  31  call=price:r4
+    a5 c - client shop          40  41  call=mute:r5
+    a6 c - client shop          50  51  call=price:r6
+    a7 c - client early         -700 -699 call=price:r7
+";
+
+const CALLS_RECORDS: &str = "
+    price e/1 0.5 platform.start START RequestId: r1 Version: 1
+    price e/1 1 platform.report REPORT RequestId: r1 Duration: 500.00 ms Billed Duration: 500 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: success
+    price e/1 10.5 platform.start START RequestId: r2 Version: 1
+    price e/1 13.5 platform.report REPORT RequestId: r2 Duration: 3000.00 ms Billed Duration: 3000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout
+    price e/2 21 platform.start START RequestId: r3 Version: 1
+    price e/2 22 platform.report REPORT RequestId: r3 Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: failure Error Type: Runtime.ExitError
+    price e/3 80 platform.start START RequestId: r3 Version: 1
+    price e/3 81 platform.report REPORT RequestId: r3 Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: success
+    price e/1 32 platform.start START RequestId: r4 Version: 1
+    mute e/9 40.2 platform.start START RequestId: r5 Version: 1
+    mute e/9 40.7 platform.report REPORT RequestId: r5 Duration: 500.00 ms Billed Duration: 500 ms Memory Size: 512 MB Max Memory Used: 512 MB Status: error Error Type: Runtime.OutOfMemory
+    price e/1 5 platform.start START RequestId: r7 Version: 1
+    price e/1 6 platform.report REPORT RequestId: r7 Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout
+    price e/1 50 platform.start START RequestId: unknown Version: 1
+    price e/1 60 platform.report REPORT RequestId: unknown Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout
+";
+
+#[tokio::test]
+async fn calls_of_which_only_the_platform_tells() {
+    let (to_price, to_mute) = (
+        "shop -> money/price lambda.invoke price 4 errors 2 retries 1",
+        "shop -> mute/mute lambda.invoke mute 1 errors 1",
+    );
+    let (of_cart, of_early) =
+        ("shop/cart -> money/price lambda.invoke price 1", "early -> money/price lambda.invoke price 1 errors 1");
+    let twice = |rows: Vec<Value>| -> Vec<Value> { rows.iter().chain(&rows).cloned().collect() };
+    for (spans, logs) in
+        [(story(CALLS), platform(CALLS_RECORDS)), (twice(story(CALLS)), twice(platform(CALLS_RECORDS)))]
+    {
+        ingested_everywhere(&spans, &logs, async |api| {
+            for (query, expected) in [
+                ("", vec![to_price, of_early, to_mute, of_cart]),
+                ("&service=shop", vec![to_price, to_mute, of_cart]),
+                ("&function=price", vec![to_price, of_early, of_cart]),
+                ("&service=money", vec![to_price, of_early, of_cart]),
+                ("&function=cart", vec![of_cart]),
+                ("&function=mute", vec![to_mute]),
+                ("&function=nobody", vec![]),
+            ] {
+                let got = ask(api, query).await;
+                assert_eq!(hops(&got), expected, "{query} {got:#}");
+                assert_eq!(got["complete"], json!(true));
+            }
+            // A call of before the range whose first try is before it too: what is received in it is a retry.
+            let range = "start=2026-11-21T10:01:00Z&end=2026-11-21T10:02:00Z";
+            let got = api.get(&format!("/api/v1/hops?{range}")).await;
+            assert_eq!(hops(&got), ["shop -> money/price lambda.invoke price 1 retries 1"], "{got:#}");
+            // How long a function's events waited.
+            let got = ask(api, "&function=mute").await;
+            let waited = got["hops"][0]["wait_p50_ns"].as_f64().unwrap() / 1e9;
+            assert!((waited - 0.2).abs() < 0.01, "{waited}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_flow_of_a_half_seen_batch_lacks_is_told() {
+    // More messages than an SDK keeps links, and than a span may have keys; from more senders than are listed.
+    let mut spans = story("b s - server worker/worker 50 90\nb c s consumer worker/worker 51 52 in=sqs:x link=a0.p");
+    let ids: Vec<String> = (0..300).map(|n| format!("sqs:m{n}")).collect();
+    for n in 0..300 {
+        spans.extend(story(&format!("a{n} p - producer shop 0 1 send=orders:m{n}")));
+    }
+    let consumer = spans.iter_mut().find(|span| span["span_id"] == json!(span_id("c"))).unwrap();
+    consumer["dropped_links_count"] = json!(172);
+    consumer["attributes"] = json!([["hopline.link.in", "o", json!(ids).to_string()]]);
+    ingested_everywhere(&spans, &[], async |api| {
+        let got = api.get(&format!("/api/v1/flows/{}", trace_id("b"))).await;
+        assert_eq!(got["edges"].as_array().unwrap().len(), 100);
+        assert_eq!(got["complete"], json!(false));
+        let span = span_id("c");
+        assert_eq!(
+            got["reason"],
+            json!(format!(
+                "links that an SDK dropped (172 of span {span}): the senders of those messages are not known from them; \
+                 keys beyond 264 on one side of a span (37 of span {span}): they were not looked for; \
+                 edges of other stories in a batch beyond 100 of one trace (164 left out)"
+            ))
+        );
+    })
+    .await;
+}

@@ -31,6 +31,8 @@ fn unit(id: u8, parents: &[usize]) -> Trace {
             destination: None,
             rule: "sqs",
         }],
+        dropped_links: 0,
+        dropped_keys: 0,
     };
     Trace::new(TraceId([id; 16]), (0..=parents.len()).map(span).collect(), usize::MAX)
 }

@@ -125,3 +125,41 @@ fn a_flow_is_read_in_few_rounds() {
     assert_eq!(rounds(&script, "t00"), (20, 14, 86));
     assert_eq!(rounds(&script, "t03"), (20, 8, 86));
 }
+
+#[test]
+fn what_was_left_out_of_a_batch_is_told() {
+    // Senders of other stories, of which a hundred are told.
+    let mut script = String::from("b s - server worker 50 90\nb m0 s consumer worker 51 52 in=sqs:m0\n");
+    for n in 0..130 {
+        script += &format!("a{n} p - producer shop 0 1 out=sqs:m{n}\nb m{n} s consumer worker 51 52 in=sqs:m{n}\n");
+    }
+    let world = World::new(&script);
+    for (seed, edges, left) in [("b", 100, 30), ("a3", 101, 29)] {
+        let flow = world.flow(seed);
+        assert_eq!((flow.edges.len(), flow.foreign_left), (edges, left), "{seed} {}", text(&flow));
+        let expected = format!("edges of other stories in a batch beyond 100 of one trace ({left} left out)");
+        assert_eq!(flow.gaps(), [expected], "{seed}");
+    }
+    assert_eq!(World::new("a s - server one 0 1").flow("a").gaps(), Vec::<String>::new());
+}
+
+#[test]
+fn links_that_an_sdk_dropped_are_told() {
+    let dropped = [3, 7, 0, 5, 1, 2].map(|n| format!("b m{n} s consumer worker 51 52 dropped={n}\n"));
+    let mut world = World::new(&format!("b s - server worker 50 90\n{}", dropped.concat()));
+    world.spans.extend(world.spans.clone());
+    let id = |n: usize| super::super::testing::span(&format!("m{n}")).to_string();
+    let named = format!("7 of span {}, 5 of span {}, 3 of span {}, 3 of 2 more", id(7), id(5), id(3));
+    let expected =
+        format!("links that an SDK dropped ({named}): the senders of those messages are not known from them");
+    assert_eq!(world.flow("b").gaps(), [expected]);
+    world
+        .spans
+        .iter_mut()
+        .for_each(|span| (span.dropped_links, span.dropped_keys) = (0, usize::from(span.parent.is_none())));
+    let keys = format!(
+        "keys beyond 264 on one side of a span (1 of span {}): they were not looked for",
+        super::super::testing::span("s")
+    );
+    assert_eq!(world.flow("b").gaps(), [keys]);
+}
