@@ -15,6 +15,7 @@ mod run;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -29,7 +30,7 @@ use tokio::sync::Semaphore;
 pub use answer::{Answer, AnswerStream};
 pub use config::{Config, ConfigError};
 
-use crate::api::rollups::LiveCounts;
+use crate::api::rollups::{KeptPieces, LiveCounts};
 use crate::error::Error;
 use crate::sql::params::Params;
 use crate::table::KeyTypes;
@@ -54,6 +55,9 @@ struct Inner {
     running: Arc<Semaphore>,
     prices: PriceTable,
     live_counts: LiveCounts,
+    kept_pieces: KeptPieces,
+    /// How often something was rolled up.
+    rolled_up: AtomicU64,
     /// `None` only while being dropped.
     threads: Option<Runtime>,
 }
@@ -112,9 +116,18 @@ impl Engine {
             .build()
             .map_err(Error::Start)?;
         let running = Arc::new(Semaphore::new(config.concurrent_max));
-        let live_counts = LiveCounts::default();
-        let threads = Some(threads);
-        let inner = Inner { config, storage, metrics, state, running, prices, live_counts, threads };
+        let inner = Inner {
+            config,
+            storage,
+            metrics,
+            state,
+            running,
+            prices,
+            live_counts: LiveCounts::default(),
+            kept_pieces: KeptPieces::default(),
+            rolled_up: AtomicU64::new(0),
+            threads: Some(threads),
+        };
         Ok(Engine { inner: Arc::new(inner) })
     }
 
@@ -131,6 +144,21 @@ impl Engine {
     /// What was counted of hours that no roll-up counts.
     pub(crate) fn live_counts(&self) -> &LiveCounts {
         &self.inner.live_counts
+    }
+
+    /// Days and hours of all functions, added up.
+    pub(crate) fn kept_pieces(&self) -> &KeptPieces {
+        &self.inner.kept_pieces
+    }
+
+    /// How often something was rolled up. A snapshot that is taken afterwards has all of it.
+    pub(crate) fn rolled_up(&self) -> u64 {
+        self.inner.rolled_up.load(Ordering::Acquire)
+    }
+
+    /// Notes that something was rolled up, and is in the storage.
+    pub(crate) fn note_rolled_up(&self) {
+        self.inner.rolled_up.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The storage that is asked.

@@ -188,6 +188,7 @@ impl Roller {
         // Not of any record of the log: what is lost in a crash is counted again.
         let batches = rows.map(|rows| (Table::FunctionMinutes, rows)).into_iter().collect();
         self.engine.storage().publish(batches, Position(0));
+        self.engine.note_rolled_up();
         Ok(())
     }
 

@@ -309,6 +309,12 @@ impl Storage {
         &self.inner.changes
     }
 
+    /// How many files of a table were removed by retention since the start. A snapshot that is taken afterwards is without
+    /// all of them.
+    pub fn expired_files(&self, table: Table) -> u64 {
+        self.inner.metrics.expired_files.with_label_values(&[table.name()]).get()
+    }
+
     /// Bytes of rows in memory.
     pub fn hot_bytes(&self) -> usize {
         self.inner.state.lock().hot.bytes

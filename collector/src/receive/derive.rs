@@ -23,6 +23,9 @@ use super::metrics::Metrics;
 const MINUTE_NS: i64 = 60_000_000_000;
 /// An invocation may have begun this long before something is said of it (AWS Lambda quotas: 15 minutes).
 const RUN_MAX: i64 = 16;
+/// Minutes that an environment lives, about, and a run at most: so far back is looked for what it did before, when an hour
+/// is counted.
+const LIFE_MAX: i64 = 24 * HOUR + RUN_MAX;
 
 /// Derives rows of one run of batches after the other.
 pub(crate) struct Derivation {
@@ -93,7 +96,7 @@ impl Derive for Derivation {
         let mut derived = self.of(rows).unwrap_or_else(|| self.of_each(rows));
         self.metrics.hop_keys_dropped.inc_by(self.deriver.take_dropped());
         self.metrics.hop_keys_refused.inc_by(self.deriver.take_refused());
-        let changed = changes.note(changes_of(&derived), now_ns);
+        let changed = changes.note(changes_of(&derived, now_ns), now_ns);
         derived.extend(changed_rows(changed, upto));
         for (table, rows) in &derived {
             if let Some(stored) = self.metrics.stored.get(table.index()) {
@@ -105,8 +108,10 @@ impl Derive for Derivation {
 }
 
 /// The hours whose roll-ups the facts in `batches` change. How an environment came to be ready may be told by what
-/// it did in the hour before, so the next hour is among them.
-fn changes_of(batches: &Batches) -> Vec<Unit> {
+/// it did in the hour before, so the next hour is among them; of what comes late, all hours up to now in which the
+/// environment may have lived on.
+fn changes_of(batches: &Batches, now_ns: i64) -> Vec<Unit> {
+    let now = now_ns.div_euclid(MINUTE_NS);
     let mut units = BTreeSet::new();
     for (_, rows) in batches.iter().filter(|(table, _)| *table == Table::Invocations) {
         let column = |name: &str| rows.column_by_name(name);
@@ -114,14 +119,20 @@ fn changes_of(batches: &Batches) -> Vec<Unit> {
         let functions = column("function").and_then(|c| c.as_dictionary_opt::<Int32Type>());
         let times = column("time").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
         let (Some(tenants), Some(functions), Some(times)) = (tenants, functions, times) else { continue };
-        let mut places: BTreeSet<(Option<usize>, Option<usize>, i64)> = BTreeSet::new();
+        // Many facts are of few hours: these are told apart before each is looked at.
+        let mut spans: BTreeSet<(Option<usize>, Option<usize>, [i64; 2])> = BTreeSet::new();
         for row in 0..rows.num_rows() {
             let minute = times.value(row).div_euclid(MINUTE_NS);
-            let hours = [minute - RUN_MAX, minute, minute.saturating_add(HOUR)];
-            let hours = hours.map(|m| m.div_euclid(HOUR) * HOUR);
+            let last = minute.saturating_add(LIFE_MAX).min(now).max(minute.saturating_add(HOUR));
+            let span = [minute - RUN_MAX, last].map(|minute| minute.div_euclid(HOUR) * HOUR);
+            spans.insert((tenants.key(row), functions.key(row), span));
+        }
+        let mut places: BTreeSet<(Option<usize>, Option<usize>, i64)> = BTreeSet::new();
+        for (tenant, function, [first, last]) in spans {
+            let hours = (0..=(last - first) / HOUR).map(|n| first + n * HOUR);
             // At the ends of what a time can be there are hours that have none: their rows would be of another hour.
-            let hours = hours.into_iter().filter(|hour| hour.checked_mul(MINUTE_NS).is_some());
-            places.extend(hours.map(|hour| (tenants.key(row), functions.key(row), hour)));
+            let hours = hours.filter(|hour| hour.checked_mul(MINUTE_NS).is_some());
+            places.extend(hours.map(|hour| (tenant, function, hour)));
         }
         let (tenants, functions) = (tenants.values().as_string_opt::<i32>(), functions.values().as_string_opt::<i32>());
         let (Some(tenants), Some(functions)) = (tenants, functions) else { continue };
@@ -157,16 +168,21 @@ mod tests {
     #[test]
     fn facts_change_the_hours_in_which_their_invocation_may_have_begun_and_the_next() {
         let minute = |n: i64| n * MINUTE_NS;
-        for (time, expected) in [
-            (minute(600), vec![540, 600, 660]),
-            (minute(617), vec![600, 660]),
+        for (time, now, expected) in [
+            (minute(600), minute(601), vec![540, 600, 660]),
+            (minute(617), minute(617), vec![600, 660]),
+            (minute(617), minute(0), vec![600, 660]),
+            // What comes late may tell how environments came to be ready that ran hours later.
+            (minute(617), minute(659), vec![600, 660]),
+            (minute(617), minute(800), vec![600, 660, 720, 780]),
+            (minute(617), minute(9_999), (10..=34).map(|hour| hour * 60).collect()),
             // The hours before the first and after the last have no time.
-            (i64::MAX, vec![i64::MAX / MINUTE_NS / HOUR * HOUR]),
-            (i64::MIN, vec![i64::MIN / MINUTE_NS / HOUR * HOUR]),
+            (i64::MAX, minute(5), vec![i64::MAX / MINUTE_NS / HOUR * HOUR]),
+            (i64::MIN, i64::MIN, vec![i64::MIN / MINUTE_NS / HOUR * HOUR]),
         ] {
             let fact = Fact { function: Some("f".to_owned()), ..Fact::new(Source::Span, time) };
             let rows = facts::batch("t", "s", &[fact]).unwrap().unwrap();
-            let units = changes_of(&vec![(Table::Invocations, rows)]);
+            let units = changes_of(&vec![(Table::Invocations, rows)], now);
             assert_eq!(units, expected.iter().map(|hour| ("t".into(), *hour, "f".into())).collect::<Vec<Unit>>());
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! So the answer is always that of counting all invocations, only sooner.
 
+mod kept;
 mod live;
 mod rows;
 
@@ -12,16 +13,19 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
+use hopline_model::Table;
 use hopline_stitch::invocation::rollup::{MINUTE_NS, Rollup, RollupKey, roll_up};
 use hopline_stitch::rollups::{DAY, HOUR, KeyRef, Resolution};
 use hopline_storage::Changed;
 
+use self::kept::{Name, Stamp};
 use self::rows::Piece;
 use super::invocations::read::{Which, known};
 use super::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
 
+pub(crate) use self::kept::KeptPieces;
 pub(crate) use self::live::LiveCounts;
 pub(crate) use self::rows::newest_rows;
 
@@ -32,20 +36,38 @@ const PIECES_AT_ONCE: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Rollups {
     by_function: BTreeMap<String, Vec<(RollupKey, Rollup)>>,
+    /// And those of these, which have no parts of their own.
+    parts: Vec<Arc<Rollups>>,
     /// Why these are not all.
     pub(crate) reason: Option<String>,
 }
 
 impl Rollups {
     /// The functions that ran.
-    pub(crate) fn functions(&self) -> impl Iterator<Item = &str> {
-        self.by_function.keys().map(String::as_str)
+    pub(crate) fn functions(&self) -> BTreeSet<&str> {
+        self.all_parts().flat_map(|part| part.by_function.keys()).map(String::as_str).collect()
     }
 
     /// The roll-ups of a function.
     pub(crate) fn of(&self, function: &str) -> Vec<(&RollupKey, &Rollup)> {
-        let of_function = self.by_function.get(function).into_iter().flatten();
+        let of_function = self.all_parts().filter_map(|part| part.by_function.get(function)).flatten();
         of_function.map(|(key, rollup)| (key, rollup)).collect()
+    }
+
+    fn all_parts(&self) -> impl Iterator<Item = &Rollups> {
+        std::iter::once(self).chain(self.parts.iter().map(|part| &**part))
+    }
+
+    /// How much memory they take, about.
+    fn bytes(&self) -> usize {
+        let of = |(key, rollup): &(RollupKey, Rollup)| {
+            size_of::<(RollupKey, Rollup)>()
+                + key.function.len()
+                + key.version.len()
+                + key.region.len()
+                + rollup.bytes()
+        };
+        self.by_function.values().flatten().map(of).sum()
     }
 
     fn add(&mut self, key: RollupKey, rollup: Rollup) {
@@ -206,7 +228,9 @@ pub(crate) async fn read<const N: usize>(
     ranges: [TimeRange; N],
     detail: Detail,
 ) -> Result<[Rollups; N], Error> {
-    // First what changed, then the rows: what is rolled up in between is then counted by its invocations.
+    // First what may be kept and what changed, then the rows: what is rolled up in between is then counted by its invocations.
+    let stamp =
+        Stamp::new(session.engine().rolled_up(), session.engine().storage().expired_files(Table::FunctionMinutes));
     let changed = session.engine().storage().changes().changed(session.tenant());
     let session = &session.engine().session(session.tenant(), session.limits().clone());
     let wanted = ranges.map(|range| Wanted::of(range, detail));
@@ -218,7 +242,7 @@ pub(crate) async fn read<const N: usize>(
     let changed = Arc::new(changed);
     let minutes = wanted.map(|w| w.minutes);
     let (rolled_up, live) = tokio::try_join!(
-        try_join_all(wanted.map(|w| of_range(session, function, w, detail, &changed))),
+        try_join_all(wanted.map(|w| of_range(session, function, w, detail, (&changed, stamp)))),
         live::count(session, function, &changed.hours, &minutes)
     )?;
     let mut rolled_up = rolled_up.into_iter();
@@ -237,24 +261,31 @@ async fn of_range(
     function: Option<&str>,
     wanted: Wanted,
     detail: Detail,
-    changed: &Arc<Changed>,
+    (changed, stamp): (&Arc<Changed>, Stamp),
 ) -> Result<Rollups, Error> {
+    let memory = session.engine().kept_pieces();
     // No two pieces have rows of one write: each is read and added up by itself, beside the others.
     let pieces = rows::joined(wanted.pieces(changed, function));
-    let parts = pieces.into_iter().map(|piece| {
+    let parts = pieces.into_iter().map(|piece| async move {
+        let is_of_all = function.is_none() && detail == Detail::Whole;
+        let name = Name::of(session.tenant(), piece, &wanted).filter(|_| is_of_all);
+        let stamp = stamp.of_piece(piece, changed);
+        if let Some(kept) = name.as_ref().and_then(|name| memory.find(name, stamp)) {
+            return Ok(kept);
+        }
         let (of, function, changed) = (session.clone(), function.map(str::to_owned), Arc::clone(changed));
         let part = async move {
             let batches = rows::read(&of, function.as_deref(), piece).await?;
             rolled_up(&batches, wanted, detail, &changed)
         };
-        session.engine().task(session.limits(), part)
+        let part = Arc::new(session.engine().task(session.limits(), part).await?);
+        if let Some(name) = name {
+            memory.keep(name, stamp, &part);
+        }
+        Ok::<_, Error>(part)
     });
-    let parts: Vec<Rollups> = stream::iter(parts).buffered(PIECES_AT_ONCE).try_collect().await?;
-    let mut found = Rollups::default();
-    for (key, rollup) in parts.into_iter().flat_map(|part| part.by_function.into_values().flatten()) {
-        found.add(key, rollup);
-    }
-    Ok(found)
+    let parts = stream::iter(parts).buffered(PIECES_AT_ONCE).try_collect().await?;
+    Ok(Rollups { parts, ..Rollups::default() })
 }
 
 fn rolled_up(batches: &[RecordBatch], wanted: Wanted, detail: Detail, changed: &Changed) -> Result<Rollups, Error> {

@@ -106,7 +106,8 @@ impl Bench {
         let earlier = TimeRange { start: Some((from - 777) * MINUTE_NS), end: range.start };
         let [read, before] = rollups::read(&session, function, [range, earlier], detail).await.unwrap();
         let [alone] = rollups::read(&session, function, [earlier], detail).await.unwrap();
-        let sums = |read: &Rollups| read.functions().map(|f| (f.to_owned(), of(read, f))).collect::<Vec<_>>();
+        let sums =
+            |read: &Rollups| read.functions().into_iter().map(|f| (f.to_owned(), of(read, f))).collect::<Vec<_>>();
         assert_eq!(sums(&before), sums(&alone), "{from} to {to}");
         assert_eq!(read.reason, None);
         let which = Which { functions: function.map(str::to_owned).into_iter().collect(), range };
@@ -119,7 +120,7 @@ impl Bench {
             let (_, took) = by_function.get_mut(invocation.function.as_deref().unwrap()).unwrap();
             took.extend(invocation.duration_ns.map(|ns| ns as u64));
         }
-        let functions: Vec<&str> = read.functions().collect();
+        let functions: Vec<&str> = read.functions().into_iter().collect();
         assert_eq!(functions, by_function.keys().collect::<Vec<_>>(), "{from} to {to}");
         for (function, (counted, mut took)) in by_function {
             let sum = of(&read, &function);
@@ -343,4 +344,28 @@ async fn what_is_not_rolled_up_is_counted_once_until_more_comes() {
     bench.roll().await;
     bench.check(None, DAY0, DAY0 + 180).await;
     assert_eq!(remembered(&bench), (0, 0), "what is rolled up needs not be remembered");
+}
+
+#[tokio::test]
+async fn kept_days_and_hours_are_those_of_now() {
+    let mut bench = Bench::new();
+    bench.roller.recover().await.unwrap();
+    let mut random = Random(13);
+    for part in 0..4 {
+        let facts: Vec<Fact> =
+            (0..80).flat_map(|n| invocation(&mut random, part * 1_000 + n, DAY0, 3 * DAY as u64)).collect();
+        bench.add(&facts);
+        // Changed, rolled up in part, and as a whole; each asked for twice.
+        for _ in 0..3 {
+            for _ in 0..2 {
+                bench.check(None, DAY0 - 30, DAY0 + 3 * DAY + 45).await;
+            }
+            bench.roller.roll((DAY0 + DAY + 90 + 300 * part as i64) * MINUTE_NS).await;
+        }
+        if part % 2 == 1 {
+            bench.roll().await;
+            bench.check(None, DAY0 - 30, DAY0 + 3 * DAY + 45).await;
+        }
+    }
+    assert!(bench.roller.engine.kept_pieces().count() > 3);
 }

@@ -31,6 +31,8 @@ pub(super) struct Attempt<'a> {
     pub(super) facts: Vec<&'a Fact>,
     /// Which of the tries with this request id it is, from 1.
     pub(super) number: u32,
+    /// Whether it began soon after the one before.
+    pub(super) is_retry: bool,
     /// When the first of them speaks of.
     pub(super) begin: i64,
     /// When the last of them speaks of.
@@ -41,7 +43,8 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(super) fn of(fact: &'a Fact) -> Attempt<'a> {
         let (begin, end) = fact.interval();
-        let mut attempt = Attempt { facts: Vec::new(), number: 1, begin, end, marks: Marks::default() };
+        let mut attempt =
+            Attempt { facts: Vec::new(), number: 1, is_retry: false, begin, end, marks: Marks::default() };
         attempt.take(fact);
         attempt
     }

@@ -48,6 +48,9 @@ pub struct Invocation {
     pub id: String,
     /// Which try with this id it is, from 1, among those known.
     pub attempt: u32,
+    /// Whether it began at most 16 minutes after the try before, as long as an invocation may run. By how many hours are
+    /// looked at together, tries that lie further apart would be known of each other or not.
+    pub is_retry: bool,
     /// The function.
     pub function: Option<String>,
     /// Its version.
@@ -390,6 +393,7 @@ fn of_attempt(attempt: &Attempt<'_>) -> (Invocation, Signs) {
     let mut invocation = Invocation {
         id: id.unwrap_or_default(),
         attempt: attempt.number,
+        is_retry: attempt.is_retry,
         function: text(|f| &f.function),
         version: text(|f| &f.version),
         instance: text(|f| &f.instance),

@@ -45,7 +45,7 @@ pub struct Rollup {
     pub reported: u64,
     /// How many have a report and no span.
     pub lost: u64,
-    /// How many were tries after the first.
+    /// How many were tries soon after another ([`Invocation::is_retry`]).
     pub retries: u64,
     /// How many have a cost.
     pub costed: u64,
@@ -100,7 +100,7 @@ impl Rollup {
             out_of_memory: u64::from(invocation.out_of_memory),
             reported: u64::from(invocation.has_report),
             lost: u64::from(invocation.is_lost()),
-            retries: u64::from(invocation.attempt > 1),
+            retries: u64::from(invocation.is_retry),
             costed: u64::from(cost.is_some()),
             cost_pico: cost.map_or(0, |cost| (cost * 1e12).round() as u64),
             billed_ns: number(invocation.billed_ns).unwrap_or(0),
@@ -133,6 +133,11 @@ impl Rollup {
         self.last_start_ns = if is_empty { other.last_start_ns } else { self.last_start_ns.max(other.last_start_ns) };
         self.duration.merge(&other.duration);
         self.init.merge(&other.init);
+    }
+
+    /// How much memory their sketches take beside the roll-up itself, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.duration.bytes() + self.init.bytes()
     }
 
     /// What they cost, in the price table's currency; none if no cost is known.

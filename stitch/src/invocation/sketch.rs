@@ -102,9 +102,24 @@ impl Sketch {
             self.buckets.clone_from(&other.buckets);
         } else if other.buckets.len() <= FEW_BUCKETS {
             self.merge_few(&other.buckets);
-        } else {
+        } else if !self.merge_known(&other.buckets) {
             self.buckets = merged(&self.buckets, &other.buckets);
         }
+    }
+
+    /// Adds buckets in place, if all of them are there already: of large sketches of one function they mostly are.
+    fn merge_known(&mut self, all: &[(u16, u64)]) -> bool {
+        let mut ours = self.buckets.iter();
+        if !all.iter().all(|(key, _)| ours.any(|(k, _)| k == key)) {
+            return false;
+        }
+        let mut ours = self.buckets.iter_mut();
+        for (key, more) in all {
+            if let Some((_, count)) = ours.find(|(k, _)| k == key) {
+                *count = count.saturating_add(*more);
+            }
+        }
+        true
     }
 
     /// Adds buckets in place: mostly a few that are there already.
@@ -122,6 +137,11 @@ impl Sketch {
     /// How many values it has.
     pub fn count(&self) -> u64 {
         self.buckets.iter().fold(self.zeros, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// How much memory it takes beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<(u16, u64)>()
     }
 
     /// Whether it has none.

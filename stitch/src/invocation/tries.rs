@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use hopline_model::{SpanId, TraceId};
 
 use super::Fact;
-use super::attempts::{Attempt, SLACK_NS};
+use super::attempts::{Attempt, RUN_MAX_NS, SLACK_NS};
 use super::words::Source;
 
 /// How far apart the times of one record are that is told in two ways.
@@ -50,8 +50,12 @@ pub(super) fn of<'a>(facts: &[&'a Fact]) -> Vec<Attempt<'a>> {
     }
     let mut attempts = tries.attempts;
     attempts.sort_by_key(|attempt| attempt.begin);
+    let mut before: Option<i64> = None;
     for (number, attempt) in (1..).zip(&mut attempts) {
         attempt.number = number;
+        // Who counts an hour reads so much before it, and no more.
+        let begin = before.replace(attempt.begin);
+        attempt.is_retry = begin.is_some_and(|begin| attempt.begin.saturating_sub(begin) <= RUN_MAX_NS);
     }
     attempts
 }

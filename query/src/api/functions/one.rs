@@ -137,7 +137,7 @@ pub(crate) async fn function(
         latest(&session, &which),
         memory_sizes(&session, &which),
     )?;
-    let is_known = now.functions().next().is_some() || throttled.now.contains_key(&name);
+    let is_known = !now.functions().is_empty() || throttled.now.contains_key(&name);
     if !is_known && !ever(&session, &name).await? {
         return Err(Error::NotFound(format!("no function {name:?} is known")));
     }

@@ -119,7 +119,7 @@ pub(crate) struct Figures {
     pub(super) cost: Option<f64>,
     /// How many of them have a cost.
     pub(super) costed: u64,
-    /// How many were tries after the first.
+    /// How many were tries that began at most 16 minutes after another one with the same request id.
     pub(super) retries: u64,
     /// How many the platform reported.
     pub(super) reported: u64,

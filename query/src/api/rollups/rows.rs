@@ -12,7 +12,7 @@ use crate::engine::Session;
 use crate::error::Error;
 
 /// Rows of one resolution: from the first minute to before the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Piece {
     pub(super) resolution: Resolution,
     pub(super) from: i64,

@@ -99,6 +99,19 @@ fn memory_that_ran_out_is_counted_once() {
 }
 
 #[test]
+fn a_retry_comes_soon_after_the_try_before() {
+    // Minutes 0, 16, 33 and 34: whoever looks at one hour of them says the same of each.
+    let script = "0 span id=a took=5 status=error\n960000 span id=a took=5 status=error
+        1980000 span id=a took=5 status=error\n2040000 span id=a took=5 status=ok";
+    let found = merged(script);
+    let of: Vec<_> = found.invocations.iter().map(|i| (i.attempt, i.is_retry)).collect();
+    assert_eq!(of, [(1, false), (2, true), (3, false), (4, true)]);
+    let later = merged("1980000 span id=a took=5 status=error\n2040000 span id=a took=5 status=ok");
+    let of: Vec<_> = later.invocations.iter().map(|i| (i.attempt, i.is_retry)).collect();
+    assert_eq!(of, [(1, false), (2, true)]);
+}
+
+#[test]
 fn retries_have_one_request_id() {
     let script = "0 span id=a took=100 status=error trace=1 span=1
         102 report id=a took=102
