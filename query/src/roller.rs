@@ -165,7 +165,7 @@ impl Roller {
         let mut functions: BTreeSet<&str> = units.iter().map(|(.., function)| &**function).collect();
         // An hour that changed since the days were taken, before these rows were seen: its sum would be old and look new.
         let changed = self.engine.storage().changes().changed(tenant);
-        for (_, function) in changed.hours.keys().filter(|(hour, _)| (*from..from + DAY).contains(hour)) {
+        for (_, function) in changed.hours_in(*from..from + DAY) {
             functions.remove(&**function);
         }
         if functions.is_empty() {

@@ -189,6 +189,12 @@ pub fn short_name(text: &str) -> &str {
     tail.rsplit('/').next().unwrap_or(tail)
 }
 
+/// The function of a name, an ARN or a part of one, without the version or alias that may stand behind it.
+pub fn function_name(text: &str) -> &str {
+    let name = short_name(text);
+    name.split(':').next().unwrap_or(name)
+}
+
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

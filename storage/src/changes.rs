@@ -62,6 +62,23 @@ pub struct Changed {
     pub is_complete: bool,
 }
 
+impl Changed {
+    /// Changed hours that begin from the first to before the last minute.
+    pub fn hours_in(&self, minutes: Range<i64>) -> impl Iterator<Item = &(i64, Arc<str>)> {
+        self.hours.range(firsts(minutes)).map(|(hour, _)| hour)
+    }
+
+    /// Changed days that begin from the first to before the last minute.
+    pub fn days_in(&self, minutes: Range<i64>) -> impl Iterator<Item = &(i64, Arc<str>)> {
+        self.days.range(firsts(minutes))
+    }
+}
+
+/// From the first place of a minute to the first of another.
+fn firsts(minutes: Range<i64>) -> Range<(i64, Arc<str>)> {
+    (minutes.start, "".into())..(minutes.end.max(minutes.start), "".into())
+}
+
 impl Changes {
     /// Notes that invocations of these hours came. Gives those of the hours of which that must be written: those of which
     /// it was not known yet, and of those that are being rolled up each time. Who rolls them up may see what came a moment

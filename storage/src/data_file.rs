@@ -49,6 +49,14 @@ pub struct DataFile {
     pub attribute_keys: Option<Vec<(String, char)>>,
 }
 
+impl DataFile {
+    /// Whether it may have rows of a tenant from the first time to the last.
+    pub(crate) fn may_have(&self, tenant: &str, first: i64, last: i64) -> bool {
+        let is_of_tenant = self.tenants.as_ref().is_none_or(|tenants| tenants.iter().any(|t| t == tenant));
+        is_of_tenant && self.min_time <= last && first <= self.max_time
+    }
+}
+
 /// Sets of names collected over the rows of a file, with their limits.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Names {

@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use hopline_model::{Table, schema};
@@ -96,7 +96,11 @@ impl Storage {
 
     /// The row groups that may have rows, each with the marks of the ids that it may have.
     async fn parts(&self, snapshot: &Snapshot, wanted: &Wanted) -> Result<Vec<(Part, Vec<u32>)>, Error> {
-        let files = snapshot.files(wanted.table).iter().filter(|file| wanted.may_be_in(file)).cloned();
+        let files = snapshot
+            .files(wanted.table)
+            .iter()
+            .filter(|file| file.may_have(&wanted.tenant, *wanted.times.start(), *wanted.times.end()))
+            .cloned();
         let hits = stream::iter(files.collect::<Vec<_>>()).map(|file| async move {
             let mut groups: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
             for id in wanted.ids.iter() {
@@ -146,25 +150,13 @@ impl Wanted {
         Ok(Wanted { table, tenant, ids, times: times.clone(), schema, whole, id_column })
     }
 
-    fn may_be_in(&self, file: &DataFile) -> bool {
-        let is_of_time = file.min_time <= *self.times.end() && *self.times.start() <= file.max_time;
-        is_of_time && file.tenants.as_ref().is_none_or(|tenants| tenants.contains(&self.tenant))
-    }
-
     /// The wanted rows of a batch in memory.
     fn of_memory(&self, batch: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
         let rows = IdColumn::of(batch, self.id_column)?.rows_with(&self.ids);
         if rows.is_empty() {
             return Ok(None);
         }
-        let rows = UInt32Array::from(rows);
-        let failed = || Error::rows("look up rows in memory");
-        let mut columns = Vec::with_capacity(self.whole.fields().len());
-        for field in self.whole.fields() {
-            let index = batch.schema().index_of(field.name()).map_err(failed())?;
-            columns.push(take(batch.column(index), &rows, None).map_err(failed())?);
-        }
-        let taken = RecordBatch::try_new(Arc::clone(&self.whole), columns).map_err(failed())?;
+        let taken = read::of_memory(batch, rows, &self.whole)?;
         self.of_tenant(&taken, BooleanArray::from(vec![true; taken.num_rows()]))
     }
 

@@ -8,8 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Schema, SchemaRef, TimestampNanosecondType};
 use hopline_model::{Table, schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -47,10 +46,12 @@ impl Storage {
         for batch in snapshot.hot(what.table) {
             let rows = wanted.rows_of(batch)?;
             if !rows.is_empty() {
-                found.push(wanted.taken(batch, rows)?);
+                found.push(read::of_memory(batch, rows, &wanted.schema)?);
             }
         }
-        for file in snapshot.files(what.table).iter().filter(|file| wanted.may_be_in(file)) {
+        let Range { start, end } = what.times;
+        for file in snapshot.files(what.table).iter().filter(|f| f.may_have(what.tenant, start, end.saturating_sub(1)))
+        {
             self.scan_file(file, &wanted, &mut found).await?;
         }
         Ok(found)
@@ -101,12 +102,6 @@ impl<'a> Wanted<'a> {
         Ok(Wanted { what, deciding: of(&mut deciding)?, schema: of(&mut what.columns.iter().copied())?, words })
     }
 
-    fn may_be_in(&self, file: &DataFile) -> bool {
-        let Range { start, end } = self.what.times;
-        let is_of_tenant = file.tenants.as_ref().is_none_or(|tenants| tenants.iter().any(|t| t == self.what.tenant));
-        is_of_tenant && file.min_time < end && start <= file.max_time
-    }
-
     /// The rows of a row group that may be asked for, by what its pages say of theirs.
     fn rows_in(&self, arrow: &ArrowReaderMetadata, group: usize) -> Vec<Range<usize>> {
         let Range { start, end } = self.what.times;
@@ -152,18 +147,6 @@ impl<'a> Wanted<'a> {
             rows.retain(is);
         }
         Ok(rows)
-    }
-
-    /// Rows of a batch in memory.
-    fn taken(&self, batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, Error> {
-        let rows = UInt32Array::from(rows);
-        let failed = || Error::rows("read rows in memory");
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for field in self.schema.fields() {
-            let index = batch.schema().index_of(field.name()).map_err(failed())?;
-            columns.push(take(batch.column(index), &rows, None).map_err(failed())?);
-        }
-        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed())
     }
 }
 

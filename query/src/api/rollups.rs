@@ -181,8 +181,8 @@ impl Wanted {
         let of = |resolution| move |minutes: Minutes| Piece { resolution, from: minutes.from, to: minutes.to };
         let mut pieces = vec![of(Resolution::Day)(self.days)];
         pieces.extend(self.hours.edges(self.days).map(of(Resolution::Hour)));
-        let is_asked = |f: &str| function.is_none_or(|function| function == f);
-        let of_days = changed.days.iter().filter(|(day, f)| self.days.holds(*day) && is_asked(f));
+        let is_asked = |(_, f): &&(i64, Arc<str>)| function.is_none_or(|function| function == &**f);
+        let of_days = changed.days_in(self.days.from..self.days.to).filter(is_asked);
         let of_days: BTreeSet<i64> = of_days.map(|(day, _)| *day).collect();
         pieces.extend(of_days.into_iter().map(|day| of(Resolution::Hour)(Minutes { from: day, to: day + DAY })));
         // Whole hours are looked at: which rows are the newest, the others of the hour may tell.
@@ -201,12 +201,13 @@ struct ByHour<'a> {
 }
 
 impl<'a> ByHour<'a> {
-    fn of(changed: &'a Changed) -> ByHour<'a> {
+    /// Of the hours of a piece.
+    fn of(changed: &'a Changed, piece: Piece) -> ByHour<'a> {
         let mut by_hour = ByHour::default();
-        for (hour, function) in changed.hours.keys() {
+        for (hour, function) in changed.hours_in(piece.from..piece.to) {
             by_hour.hours.entry(*hour).or_default().insert(function);
         }
-        for (day, function) in &changed.days {
+        for (day, function) in changed.days_in(piece.from.div_euclid(DAY) * DAY..piece.to) {
             by_hour.days.entry(*day).or_default().insert(function);
         }
         by_hour
@@ -276,7 +277,7 @@ async fn of_range(
         let (of, function, changed) = (session.clone(), function.map(str::to_owned), Arc::clone(changed));
         let part = async move {
             let batches = rows::read(&of, function.as_deref(), piece).await?;
-            rolled_up(&batches, wanted, detail, &changed)
+            rolled_up(&batches, wanted, detail, &ByHour::of(&changed, piece))
         };
         let part = Arc::new(session.engine().task(session.limits(), part).await?);
         if let Some(name) = name {
@@ -288,12 +289,11 @@ async fn of_range(
     Ok(Rollups { parts, ..Rollups::default() })
 }
 
-fn rolled_up(batches: &[RecordBatch], wanted: Wanted, detail: Detail, changed: &Changed) -> Result<Rollups, Error> {
-    let changed = ByHour::of(changed);
+fn rolled_up(batches: &[RecordBatch], wanted: Wanted, detail: Detail, changed: &ByHour<'_>) -> Result<Rollups, Error> {
     let mut counted: HashMap<KeyRef<'_>, Rollup, ahash::RandomState> = HashMap::default();
     rows::newest(
         &rows::of(batches)?,
-        |resolution, key| wanted.takes(resolution, key.minute, key.function, &changed),
+        |resolution, key| wanted.takes(resolution, key.minute, key.function, changed),
         |_, _, key, rollup| counted.entry(detail.of(key)).or_default().merge(rollup),
     );
     let mut found = Rollups::default();

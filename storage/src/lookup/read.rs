@@ -58,6 +58,18 @@ pub(crate) async fn rows(
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed())
 }
 
+/// These rows of a batch in memory, with the columns of `schema`.
+pub(crate) fn of_memory(batch: &RecordBatch, rows: Vec<u32>, schema: &SchemaRef) -> Result<RecordBatch, Error> {
+    let rows = UInt32Array::from(rows);
+    let failed = || Error::rows("look up rows in memory");
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let index = batch.schema().index_of(field.name()).map_err(failed())?;
+        columns.push(take(batch.column(index), &rows, None).map_err(failed())?);
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed())
+}
+
 fn projection(arrow: &ArrowReaderMetadata, is_read: impl Fn(&str) -> bool) -> ProjectionMask {
     let fields = arrow.schema().fields().iter().enumerate();
     let roots = fields.filter(|(_, field)| is_read(field.name())).map(|(i, _)| i);

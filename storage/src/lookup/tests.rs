@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use arrow::array::StringArray;
+use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use hopline_model::{Table, schema};
 

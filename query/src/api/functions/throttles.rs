@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::Array;
-use hopline_stitch::hops::short_name;
+use hopline_stitch::hops::function_name;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -214,18 +214,12 @@ impl Counts {
                     None => [traces.get(row), spans.get(row)].into_iter().flatten().flatten().copied().collect(),
                 };
                 if seen.insert(request) {
-                    self.add(callee(callees.or_empty(row)).to_owned(), times.value(row), 1.0);
+                    self.add(function_name(callees.or_empty(row)).to_owned(), times.value(row), 1.0);
                 }
             }
         }
         Ok(())
     }
-}
-
-/// The function's name of a name, an ARN or a part of one, without version and alias.
-fn callee(name: &str) -> &str {
-    let name = short_name(name);
-    name.split(':').next().unwrap_or(name)
 }
 
 /// The functions that the metric tells of in the last hour of a range: of those it tells that nothing was throttled.

@@ -7,9 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use hopline_model::{SpanId, Table, TraceId, schema};
-use hopline_stitch::facts::facts;
-use hopline_stitch::hops::short_name;
+use hopline_model::{SpanId, TraceId};
+use hopline_stitch::hops::function_name;
 use hopline_stitch::invocation::{Fact, Invocation, Rules, merge};
 use hopline_stitch::key::{Direction, KeyHash, Kind, hash_parts};
 use hopline_stitch::map::MapRow;
@@ -18,15 +17,11 @@ use super::count::Scope;
 use super::read::{self, FAR_MAX, Names, within};
 use crate::api::answer;
 use crate::api::filter::Where;
-use crate::api::invocations::read::{FACTS_MAX, RUN_MAX};
+use crate::api::invocations::read::{AGE_MAX, FACTS_MAX, RUN_MAX, lacks_span, select, widened};
 use crate::api::params::TimeRange;
 use crate::engine::Session;
 use crate::error::Error;
 use crate::otlp::columns::Text;
-
-/// An event waits for its function so long at most (AWS Lambda Developer Guide, asynchronous invocation: maximum age of
-/// event).
-const AGE_MAX: i64 = 6 * 3_600_000_000_000;
 
 /// The receiving sides of calls in the range whose span never came, with the other rows of their keys as far as `known` has
 /// none; and why some are missing, if so.
@@ -94,8 +89,8 @@ async fn callees(session: &Session, scope: &Scope) -> Result<Option<Callees>, Er
             let function = scope.function.as_deref();
             let is_caller = function.is_none_or(|function| functions.get(row) == Some(function));
             match destinations.get(row).filter(|name| !name.is_empty()) {
-                Some(name) if is_caller || function == Some(callee(name)) => {
-                    callees.insert(callee(name).to_owned());
+                Some(name) if is_caller || function == Some(function_name(name)) => {
+                    callees.insert(function_name(name).to_owned());
                 }
                 Some(_) => {}
                 None if is_caller => return Ok(Some(Callees::Any)),
@@ -105,12 +100,6 @@ async fn callees(session: &Session, scope: &Scope) -> Result<Option<Callees>, Er
         }
     }
     Ok((!callees.is_empty()).then_some(Callees::Named(callees)))
-}
-
-/// The function of a name that may have a version or an alias behind it.
-fn callee(destination: &str) -> &str {
-    let name = short_name(destination);
-    name.split(':').next().unwrap_or(name)
 }
 
 /// Which functions were called.
@@ -137,30 +126,10 @@ async fn facts_without_spans(session: &Session, range: TimeRange, callees: &Call
     let near = widened(range, RUN_MAX);
     let inner = within(&mut values, near);
     let outer = within(&mut values, TimeRange { start: near.start.map(|start| start.saturating_sub(AGE_MAX)), ..near });
-    let count = |source: &str, of: &str| format!("count(DISTINCT CASE WHEN source = '{source}' THEN {of} END)");
-    let (starts, reports, spans) = (count("start", "time"), count("report", "time"), count("span", "span_id"));
-    let schema = schema::of(Table::Invocations);
-    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let sql = format!(
-        "SELECT {} FROM invocations WHERE {of_callees} AND {outer} AND invocation_id IN (\
-         SELECT invocation_id FROM invocations WHERE {of_callees} AND {inner} AND invocation_id IS NOT NULL \
-         AND source IN ('start', 'report', 'span') GROUP BY invocation_id \
-         HAVING {starts} > {spans} OR {reports} > {spans}) LIMIT {}",
-        columns.join(", "),
-        FACTS_MAX + 1
-    );
-    let mut found = Vec::new();
-    for batch in answer::rows(session, &sql, values.params()).await? {
-        found.extend(facts(&batch).map_err(|e| Error::Internal(Box::new(e)))?);
+    for condition in [of_callees.clone(), outer, lacks_span(&format!("WHERE {of_callees} AND {inner}"))] {
+        values.and(condition);
     }
-    Ok(found)
-}
-
-fn widened(range: TimeRange, by: i64) -> TimeRange {
-    TimeRange {
-        start: range.start.map(|start| start.saturating_sub(by)),
-        end: range.end.map(|end| end.saturating_add(by)),
-    }
+    select(session, values).await
 }
 
 /// The rows of the keys of lost invocations of which `known` has none, of the latest; and whether there are more. Those that
@@ -217,7 +186,7 @@ async fn services(
 /// The side of a lost invocation, as if it were a span.
 fn receiver(sender: &MapRow, invocation: &Invocation, services: &HashMap<String, String>, names: &mut Names) -> MapRow {
     let told = invocation.function.as_deref().filter(|function| !function.is_empty());
-    let function = told.or(sender.destination.as_deref().map(callee)).unwrap_or_default();
+    let function = told.or(sender.destination.as_deref().map(function_name)).unwrap_or_default();
     let service = services.get(function).filter(|service| !service.is_empty()).map_or(function, String::as_str);
     // Each try has ids of its own, which no span has.
     let KeyHash(id) = hash_parts(Kind::Lambda, &format!("{}#{}", invocation.id, invocation.attempt));

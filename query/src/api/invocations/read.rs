@@ -161,7 +161,7 @@ pub(super) async fn by_id(session: &Session, id: &str) -> Result<Option<Known>, 
 
 /// An event waits for its function so long at most before its last try (AWS Lambda Developer Guide, asynchronous
 /// invocation: maximum age of event).
-const AGE_MAX: i64 = 6 * HOUR;
+pub(in crate::api) const AGE_MAX: i64 = 6 * HOUR;
 
 /// What is told of the invocations with these ids that ran about in the range; of `functions` alone, if any are given.
 /// One more fact than [`FACTS_MAX`] if there are more.
@@ -204,13 +204,7 @@ pub(in crate::api) async fn without_spans(
     conditions.equals("function", Some(function));
     conditions.range("time", around(range));
     let around_range = conditions.text();
-    let count = |source: &str, of: &str| format!("count(DISTINCT CASE WHEN source = '{source}' THEN {of} END)");
-    let (starts, reports, spans) = (count("start", "time"), count("report", "time"), count("span", "span_id"));
-    // Of the tries with one id, some may have one.
-    conditions.and(format!(
-        "invocation_id IN (SELECT invocation_id FROM invocations {around_range} AND invocation_id IS NOT NULL \
-         GROUP BY invocation_id HAVING {starts} > {spans} OR {reports} > {spans})"
-    ));
+    conditions.and(lacks_span(&around_range));
     let mut found = select(session, conditions).await?;
     let names = found.iter().filter_map(|fact| fact.instance.clone()).filter(|name| !name.contains('/'));
     let instances: BTreeSet<String> = names.collect();
@@ -229,7 +223,19 @@ pub(in crate::api) async fn without_spans(
     Ok(found)
 }
 
-fn widened(range: TimeRange, by: i64) -> TimeRange {
+/// The condition that a fact is of an invocation of which some try has no span, by what is told of it where `condition`
+/// (`WHERE …`) holds. Of the tries with one id, some may have one.
+pub(in crate::api) fn lacks_span(condition: &str) -> String {
+    let count = |source: &str, of: &str| format!("count(DISTINCT CASE WHEN source = '{source}' THEN {of} END)");
+    let (starts, reports, spans) = (count("start", "time"), count("report", "time"), count("span", "span_id"));
+    format!(
+        "invocation_id IN (SELECT invocation_id FROM invocations {condition} AND invocation_id IS NOT NULL \
+         AND source IN ('start', 'report', 'span') GROUP BY invocation_id \
+         HAVING {starts} > {spans} OR {reports} > {spans})"
+    )
+}
+
+pub(in crate::api) fn widened(range: TimeRange, by: i64) -> TimeRange {
     TimeRange {
         start: range.start.map(|start| start.saturating_sub(by)),
         end: range.end.map(|end| end.saturating_add(by)),
@@ -443,7 +449,7 @@ async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey
 }
 
 /// Facts; one more than [`FACTS_MAX`] if there are more.
-async fn select(session: &Session, conditions: Where) -> Result<Vec<Fact>, Error> {
+pub(in crate::api) async fn select(session: &Session, conditions: Where) -> Result<Vec<Fact>, Error> {
     select_some(session, conditions, FACTS_MAX).await
 }
 

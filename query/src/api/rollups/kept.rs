@@ -69,11 +69,10 @@ impl Stamp {
     pub(super) fn of_piece(self, piece: Piece, changed: &Changed) -> Stamp {
         // Of one process alone: the seed needs not be a secret.
         let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
-        let first = |minute: i64| (minute, Arc::<str>::from(""));
-        changed.hours.range(first(piece.from)..first(piece.to)).for_each(|(hour, _)| hour.hash(&mut hasher));
+        changed.hours_in(piece.from..piece.to).for_each(|hour| hour.hash(&mut hasher));
         0xff_u8.hash(&mut hasher);
         let day = piece.from.div_euclid(DAY) * DAY;
-        changed.days.range(first(day)..first(piece.to)).for_each(|day| day.hash(&mut hasher));
+        changed.days_in(day..piece.to).for_each(|day| day.hash(&mut hasher));
         Stamp { changed: std::hash::Hasher::finish(&hasher), ..self }
     }
 
