@@ -37,8 +37,9 @@ mod tests;
 
 use hopline_model::{SpanId, TraceId};
 
+pub use attempts::RUN_MAX_NS;
 pub use environment::{Environment, EnvironmentKey};
-pub use merge::{Invocation, Merged, Past, Rules, merge};
+pub use merge::{Invocation, LIFE_MAX_NS, Merged, Rules, merge};
 pub use of_metric::{MetricView, is_of_functions};
 pub use of_span::{account_of_arn, function_of_id, memory_of_extension};
 pub use sketch::{RELATIVE_ERROR, Sketch, SketchError};

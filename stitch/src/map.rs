@@ -364,13 +364,13 @@ fn sender<'a>(sent: &'a [MapRow], received: &[MapRow], to: &MapRow, told: &BTree
     }
     let is_in_time = |from: &&MapRow| choose::is_in_time(to.kind, *from, to);
     let mut candidates: Vec<&MapRow> = candidates.filter(is_in_time).collect();
-    // What is unique in the world may come from another account or region, but not where one's own has it too.
-    if candidates.iter().any(|from| is_own_region(from, to)) {
-        candidates.retain(|from| is_own_region(from, to));
-    }
     // Of those who wrote the same, another key may tell which of them it was.
     if to.kind.is_of_content() && candidates.iter().any(|from| told.contains(&from.span)) {
         candidates.retain(|from| told.contains(&from.span));
+    }
+    // What is unique in the world may come from another account or region, but not where one's own has it too.
+    if candidates.iter().any(|from| is_own_region(from, to)) {
+        candidates.retain(|from| is_own_region(from, to));
     }
     choose::sender(to.kind, &candidates, to)
 }

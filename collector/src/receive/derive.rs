@@ -13,6 +13,7 @@ use arrow::datatypes::{Int32Type, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use hopline_model::Table;
 use hopline_stitch::derive::{DeriveError, Deriver};
+use hopline_stitch::invocation::{LIFE_MAX_NS, RUN_MAX_NS};
 use hopline_stitch::rollups::{HOUR, batch, changed};
 use hopline_storage::changes::Unit;
 use hopline_storage::{Changes, Derive, Position};
@@ -21,11 +22,11 @@ use super::commit::Batches;
 use super::metrics::Metrics;
 
 const MINUTE_NS: i64 = 60_000_000_000;
-/// An invocation may have begun this long before something is said of it (AWS Lambda quotas: 15 minutes).
-const RUN_MAX: i64 = 16;
+/// An invocation may have begun so many minutes before something is said of it.
+const RUN_MAX: i64 = RUN_MAX_NS / MINUTE_NS;
 /// Minutes that an environment lives, about, and a run at most: so far back is looked for what it did before, when an hour
 /// is counted.
-const LIFE_MAX: i64 = 24 * HOUR + RUN_MAX;
+const LIFE_MAX: i64 = LIFE_MAX_NS / MINUTE_NS + RUN_MAX;
 
 /// Derives rows of one run of batches after the other.
 pub(crate) struct Derivation {

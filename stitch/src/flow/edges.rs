@@ -109,7 +109,10 @@ pub(super) fn drafts<'a>(
             });
         }
         let mut foreign_count = 0;
-        for m in matcher.all(store, trace).matches.iter().filter(|m| story.holds(trace, m.to)) {
+        let incoming = matcher.all(store, trace);
+        // Of a link to a trace that was not read nobody knows more.
+        foreign_left += incoming.unread.iter().filter(|(to, _)| story.holds(trace, *to)).count();
+        for m in incoming.matches.iter().filter(|m| story.holds(trace, m.to)) {
             let draft = draft(store, story, trace, m);
             foreign_count += usize::from(matches!(draft.from, Source::Elsewhere(..)));
             if matches!(draft.from, Source::Here(..)) || foreign_count <= FOREIGN_MAX {

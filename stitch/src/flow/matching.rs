@@ -13,6 +13,7 @@ use ahash::{HashMap, HashSet};
 use hopline_model::{SpanId, TraceId};
 
 use super::batch::Guard;
+use super::edges::FOREIGN_MAX;
 use super::store::{Look, Store};
 use super::trace::{Trace, Use};
 use super::{Certainty, FlowSpan, KeyRow, inferred, item, xray};
@@ -225,7 +226,9 @@ fn tidy(matches: &mut Vec<Match>) {
 fn by_links(store: &Store, trace: &Trace, incoming: &mut Incoming) -> Vec<(usize, TraceId, SpanId)> {
     let mut dangling = Vec::new();
     let mut foreign = HashSet::default();
-    let reads_max = READS_MAX.max(store.limits.batch_traces_max.saturating_add(1));
+    let few_max = READS_MAX.max(store.limits.batch_traces_max.saturating_add(1));
+    // Who sent is told from its trace alone.
+    let reads_max = if store.has_room_for(FOREIGN_MAX) { few_max.max(FOREIGN_MAX + 1) } else { few_max };
     for (to, node) in trace.nodes.iter().enumerate() {
         for (id, span_id) in &node.span.links {
             if id.is_zero() || span_id.is_zero() {
@@ -233,7 +236,7 @@ fn by_links(store: &Store, trace: &Trace, incoming: &mut Incoming) -> Vec<(usize
             }
             let linked = if *id == trace.id {
                 Some(trace)
-            } else if foreign.contains(id) || foreign.len() < reads_max || store.loaded(*id).is_some() {
+            } else if foreign.contains(id) || foreign.len() < reads_max || store.is_read(*id) {
                 foreign.insert(*id);
                 match store.trace(*id) {
                     Look::Here(linked) => Some(linked),
@@ -304,20 +307,20 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
     let kind = hop_key.key.kind;
     let Some(receiver) = trace.node(usage.node).map(|node| &node.span) else { return Some(None) };
     let candidates = senders(store, trace, usage, kind, outs)?;
-    let in_time: Vec<&(bool, Sender)> =
+    let mut candidates: Vec<&(bool, Sender)> =
         candidates.iter().filter(|(_, sender)| choose::is_in_time(kind, sender, receiver)).collect();
-    // What is unique in the world may come from another account, but not where one's own has it too.
-    let has_own = in_time.iter().any(|(is_own, _)| *is_own);
-    let mut candidates: Vec<&Sender> =
-        in_time.iter().filter(|(is_own, _)| *is_own || !has_own).map(|(_, sender)| sender).collect();
     if kind.is_of_content() && candidates.len() > 1 {
         // Of those who wrote the same, another key may tell which of them it was.
         let told = told_by_others(store, trace, usage)?;
-        let is_told = |s: &&Sender| told.contains(&(s.trace_id, s.span_id));
+        let is_told = |(_, s): &&(bool, Sender)| told.contains(&(s.trace_id, s.span_id));
         if candidates.iter().any(is_told) {
             candidates.retain(is_told);
         }
     }
+    // What is unique in the world may come from another account, but not where one's own has it too.
+    let has_own = candidates.iter().any(|(is_own, _)| *is_own);
+    let candidates: Vec<&Sender> =
+        candidates.into_iter().filter(|(is_own, _)| *is_own || !has_own).map(|(_, sender)| sender).collect();
     let traces: BTreeSet<TraceId> = candidates.iter().map(|s| s.trace_id).collect();
     // An identity that is unique in the world may be handed on: then the last who had it is the sender. One that is
     // unique only in an account that nobody named may be another.

@@ -137,6 +137,16 @@ impl Store {
         Look::Pending
     }
 
+    /// Whether so many traces more may be read for the sake of one: at most half of what may be read goes there.
+    pub(super) fn has_room_for(&self, traces: usize) -> bool {
+        self.asked.traces.len().saturating_add(traces) <= self.limits.traces_max
+    }
+
+    /// Whether a trace was read, be it that none of its spans is stored.
+    pub(super) fn is_read(&self, id: TraceId) -> bool {
+        self.asked.traces.contains(&id)
+    }
+
     /// A trace, if it was read already.
     pub(super) fn loaded(&self, id: TraceId) -> Option<&Trace> {
         self.traces.get(&id)

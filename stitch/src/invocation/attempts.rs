@@ -22,7 +22,7 @@ use super::{Fact, tries};
 pub(super) const SLACK_NS: i64 = 500_000_000;
 
 /// An invocation may run so long (AWS Lambda quotas: 15 minutes), and a minute for clocks.
-pub(super) const RUN_MAX_NS: i64 = 960_000_000_000;
+pub const RUN_MAX_NS: i64 = 960_000_000_000;
 
 /// The facts of one invocation.
 #[derive(Debug, Clone)]

@@ -59,16 +59,15 @@ pub(super) struct Reinit<'a> {
     pub(super) invocation_id: Option<&'a str>,
 }
 
-/// The environments that the facts tell of, with their re-initialisations.
-pub(super) fn of_facts<'a>(facts: &[&'a Fact]) -> BTreeMap<EnvironmentKey, (Environment, Vec<Reinit<'a>>)> {
+/// What is told of the beginnings of each environment, in the order of [`Fact`].
+pub(super) fn of_facts<'a>(facts: &[&'a Fact]) -> BTreeMap<EnvironmentKey, Vec<&'a Fact>> {
     let mut of_key: BTreeMap<EnvironmentKey, Vec<&'a Fact>> = BTreeMap::new();
     for fact in facts {
         let Some(instance) = fact.instance.clone() else { continue };
         let function = fact.function.clone().unwrap_or_default();
         of_key.entry(EnvironmentKey { function, instance }).or_default().push(fact);
     }
-    let of = |(key, facts): (EnvironmentKey, Vec<&'a Fact>)| (key.clone(), begin(key, &facts));
-    of_key.into_iter().map(of).collect()
+    of_key
 }
 
 impl Environment {
@@ -103,7 +102,7 @@ impl Environment {
 }
 
 /// Brings the facts of one environment together; they are in order.
-fn begin<'a>(key: EnvironmentKey, facts: &[&'a Fact]) -> (Environment, Vec<Reinit<'a>>) {
+pub(super) fn begin<'a>(key: EnvironmentKey, facts: &[&'a Fact]) -> (Environment, Vec<Reinit<'a>>) {
     let again: Vec<Reinit<'a>> = reinits(facts);
     let is_again = |fact: &Fact| {
         let (begin, end) = interval(fact);

@@ -8,35 +8,30 @@ use hopline_model::{SpanId, TraceId};
 use super::attempts::{self, Attempt, RUN_MAX_NS};
 use super::environment::{self, Environment, EnvironmentKey, Reinit};
 use super::outcome::End;
-use super::start::{self, PREINIT_GAP_NS, Signs, StartEvidence, Turn};
+use super::start::{self, PREINIT_GAP_NS, Signs, StartEvidence};
 use super::words::{Architecture, InitType, Outcome, Provider, Source, StartType, Status, Trigger};
 use super::{Fact, outcome, tries};
 use crate::cost::{Cost, PriceTable, Usage};
 
-/// What the caller knows of an environment's time before the given facts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Past {
-    /// When its earliest known invocation began, be it among the given facts or before
-    /// them; `None` if that is not known.
-    pub first_start_ns: Option<i64>,
-    /// How it was initialised.
-    pub init_type: Option<InitType>,
-}
+/// An environment lives so long at most, about: AWS replaces them every few hours (Lambda Developer Guide, life cycle of the
+/// execution environment). What was told of it longer before an invocation, or what it served then, says nothing of that
+/// one's start.
+pub const LIFE_MAX_NS: i64 = 24 * 3_600_000_000_000;
 
 /// By what rules facts are merged.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
     /// After so long between initialisation and invocation, nobody waited for it.
     pub preinit_gap_ns: i64,
-    /// What is known of an environment besides the facts.
-    pub past: &'a dyn Fn(&EnvironmentKey) -> Past,
+    /// When the last invocation that is known of an environment before the given facts began.
+    pub past: &'a dyn Fn(&EnvironmentKey) -> Option<i64>,
     /// What things cost; without it, nothing does.
     pub prices: Option<&'a PriceTable>,
 }
 
 impl Default for Rules<'_> {
     fn default() -> Self {
-        Rules { preinit_gap_ns: PREINIT_GAP_NS, past: &|_| Past::default(), prices: None }
+        Rules { preinit_gap_ns: PREINIT_GAP_NS, past: &|_| None, prices: None }
     }
 }
 
@@ -261,7 +256,7 @@ pub fn merge<'a>(facts: impl IntoIterator<Item = &'a Fact>, rules: &Rules<'_>) -
 /// Gives each invocation its start type, and each environment its first invocation.
 fn settle(
     found: &mut [(Invocation, Signs)],
-    mut known: BTreeMap<EnvironmentKey, (Environment, Vec<Reinit<'_>>)>,
+    mut told: BTreeMap<EnvironmentKey, Vec<&Fact>>,
     rules: &Rules<'_>,
 ) -> Vec<Environment> {
     let mut served: BTreeMap<EnvironmentKey, Vec<usize>> = BTreeMap::new();
@@ -271,35 +266,75 @@ fn settle(
             None => (invocation.start_type, invocation.start_evidence) = start::without_instance(signs),
         }
     }
-    for (key, of_environment) in served {
-        let fresh = || (Environment::new(key.clone()), Vec::new());
-        let (environment, reinits) = known.entry(key.clone()).or_insert_with(fresh);
-        environment.invocations = of_environment.len();
-        let past = (rules.past)(&key);
-        environment.init_type = environment.init_type.or(past.init_type);
-        for (order, at) in of_environment.iter().enumerate() {
-            let Some((invocation, signs)) = found.get_mut(*at) else { continue };
-            let turn = match past.first_start_ns {
-                _ if order > 0 => Turn::Later,
-                Some(first) if first < invocation.start_ns => Turn::Later,
-                Some(_) => Turn::First,
-                None => Turn::Perhaps,
-            };
-            let gap = rules.preinit_gap_ns;
-            (invocation.start_type, invocation.start_evidence) = start::of(signs, turn, environment, gap);
-            invocation.init_type = environment.init_type.or(invocation.init_type);
-            if turn != Turn::Later {
-                environment.first = Some(*at);
-                invocation.init_ns = environment.init_ns.or(signs.init_ns);
-                invocation.restore_ns = environment.restore_ns.or(signs.restore_ns);
-                invocation.init_span = environment.init_span;
-            }
-        }
-        for reinit in reinits.iter() {
-            mark(found, &of_environment, reinit);
+    for key in served.keys() {
+        told.entry(key.clone()).or_default();
+    }
+    let settle = |(key, facts): (EnvironmentKey, Vec<&Fact>)| {
+        let of_environment = served.get(&key).map_or(&[][..], Vec::as_slice);
+        settle_one(found, key, &facts, of_environment, rules)
+    };
+    told.into_iter().map(settle).collect()
+}
+
+/// The same of one environment, of its invocations in the order of time.
+fn settle_one(
+    found: &mut [(Invocation, Signs)],
+    key: EnvironmentKey,
+    facts: &[&Fact],
+    of_environment: &[usize],
+    rules: &Rules<'_>,
+) -> Environment {
+    let mut before = if of_environment.is_empty() { None } else { (rules.past)(&key) };
+    let (mut environment, reinits) = environment::begin(key, facts);
+    environment.invocations = of_environment.len();
+    let mut views = Views::new(facts, environment.clone());
+    for at in of_environment {
+        let Some((invocation, signs)) = found.get_mut(*at) else { continue };
+        let start_ns = invocation.start_ns;
+        let is_later = before.is_some_and(|before: i64| start_ns.saturating_sub(before) <= LIFE_MAX_NS);
+        before = Some(start_ns);
+        let seen = views.at(start_ns);
+        (invocation.start_type, invocation.start_evidence) = start::of(signs, is_later, seen, rules.preinit_gap_ns);
+        invocation.init_type = seen.init_type.or(invocation.init_type);
+        if !is_later {
+            environment.first = environment.first.or(Some(*at));
+            invocation.init_ns = seen.init_ns.or(signs.init_ns);
+            invocation.restore_ns = seen.restore_ns.or(signs.restore_ns);
+            invocation.init_span = seen.init_span;
         }
     }
-    known.into_values().map(|(environment, _)| environment).collect()
+    for reinit in &reinits {
+        mark(found, of_environment, reinit);
+    }
+    environment
+}
+
+/// An environment as its invocations see it: by what is told from [`LIFE_MAX_NS`] before them to [`RUN_MAX_NS`] after. Of
+/// ever so long a range, the same is then said of an invocation as of a short one around it.
+struct Views<'a> {
+    facts: &'a [&'a Fact],
+    /// Which of them were taken last: from, to.
+    taken: (usize, usize),
+    view: Environment,
+}
+
+impl<'a> Views<'a> {
+    fn new(facts: &'a [&'a Fact], whole: Environment) -> Views<'a> {
+        Views { facts, taken: (0, facts.len()), view: whole }
+    }
+
+    fn at(&mut self, start_ns: i64) -> &Environment {
+        let (first, last) = (start_ns.saturating_sub(LIFE_MAX_NS), start_ns.saturating_add(RUN_MAX_NS));
+        // Facts are in the order of time.
+        let begin = self.facts.partition_point(|fact| fact.time_ns < first);
+        let end = self.facts.partition_point(|fact| fact.time_ns <= last);
+        if self.taken != (begin, end) {
+            self.taken = (begin, end);
+            let taken = self.facts.get(begin..end).unwrap_or_default();
+            self.view = environment::begin(self.view.key.clone(), taken).0;
+        }
+        &self.view
+    }
 }
 
 /// Marks the invocation within which the environment was initialised again: the one that

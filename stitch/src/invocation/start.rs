@@ -110,17 +110,6 @@ pub(super) struct Signs {
     pub(super) restore_ns: Option<i64>,
 }
 
-/// What is known of the invocations before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// There was one.
-    Later,
-    /// None is known, and the environment's history is.
-    First,
-    /// None is among those given, and nobody knows of others.
-    Perhaps,
-}
-
 /// The start type of an invocation whose environment is not known.
 pub(super) fn without_instance(signs: &Signs) -> (StartType, StartEvidence) {
     match (signs.coldstart, signs.init_type) {
@@ -131,13 +120,18 @@ pub(super) fn without_instance(signs: &Signs) -> (StartType, StartEvidence) {
     }
 }
 
-/// The start type of an invocation of `environment`.
-pub(super) fn of(signs: &Signs, turn: Turn, environment: &Environment, gap_max_ns: i64) -> (StartType, StartEvidence) {
-    if turn == Turn::Later {
+/// The start type of an invocation of `environment`, which is the first that is known there unless `is_later`.
+pub(super) fn of(
+    signs: &Signs,
+    is_later: bool,
+    environment: &Environment,
+    gap_max_ns: i64,
+) -> (StartType, StartEvidence) {
+    if is_later {
         return (StartType::Warm, StartEvidence::ServedBefore);
     }
     let found = by_platform(signs, environment, gap_max_ns);
-    found.unwrap_or_else(|| by_span(signs, turn, environment))
+    found.unwrap_or_else(|| by_span(signs, environment))
 }
 
 /// What the platform's records of the environment's beginning say.
@@ -182,13 +176,12 @@ fn on_demand(signs: &Signs, environment: &Environment, gap_max_ns: i64) -> Optio
 }
 
 /// What the invocation itself says, where no record tells of the environment's beginning.
-fn by_span(signs: &Signs, turn: Turn, environment: &Environment) -> (StartType, StartEvidence) {
+fn by_span(signs: &Signs, environment: &Environment) -> (StartType, StartEvidence) {
     let kind = signs.init_type.or(environment.init_type).filter(|kind| *kind != InitType::OnDemand);
-    let is_first = turn == Turn::First || signs.init_ns.is_some();
     match (signs.coldstart, kind) {
         (Some(true), Some(kind)) => initialised(kind),
         (Some(true), None) => (StartType::Cold, StartEvidence::Span { coldstart: true }),
-        (_, Some(kind)) if is_first => initialised(kind),
+        (_, Some(kind)) if signs.init_ns.is_some() => initialised(kind),
         (Some(false), None) if signs.init_ns.is_some() => (StartType::Preinit, StartEvidence::ReportOfInit),
         // The first of an environment made ahead, or a later one: one cannot tell.
         (Some(false), _) => (StartType::Unknown, StartEvidence::Span { coldstart: false }),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hopline_model::{SpanId, Table, schema};
 use hopline_stitch::facts::facts;
-use hopline_stitch::invocation::{EnvironmentKey, Fact, Invocation, Merged, Past, Rules, Source, merge};
+use hopline_stitch::invocation::{
+    EnvironmentKey, Fact, Invocation, LIFE_MAX_NS, Merged, RUN_MAX_NS, Rules, Source, merge,
+};
 use hopline_stitch::key::{Key, Kind};
 
 use crate::api::answer;
@@ -18,12 +20,8 @@ use crate::sql::params::Param;
 const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// How long an invocation may run (AWS Lambda quotas: 15 minutes), and a minute for clocks.
-pub(in crate::api) const RUN_MAX: i64 = 16 * MINUTE;
-/// How long before its first invocation an environment may be made ready.
-const AHEAD_MAX: i64 = 6 * HOUR;
-/// How long an environment lives, about: what came earlier in the same one is looked for this far back.
-const LIFE_MAX: i64 = 24 * HOUR;
+/// How long an invocation may run.
+pub(in crate::api) const RUN_MAX: i64 = RUN_MAX_NS;
 /// Of so many facts the latest invocations are brought together.
 const LATEST: usize = 200;
 /// More facts than these are not brought together for one answer.
@@ -89,7 +87,7 @@ async fn known_with(
     }
     let of_past = |key: &EnvironmentKey| {
         // What was seen before is not among the facts: then the first of these is not the first.
-        Past { first_start_ns: past.get(key).copied(), init_type: None }
+        past.get(key).copied()
     };
     let rules = Rules { past: &of_past, prices: Some(session.engine().prices()), ..Rules::default() };
     let merged = merge(&found, &rules);
@@ -274,8 +272,9 @@ async fn beginnings(session: &Session, which: &Which) -> Result<Vec<Fact>, Error
     let start = start.saturating_sub(RUN_MAX);
     let mut conditions = Where::default();
     which.of_functions(&mut conditions);
-    conditions.range("time", TimeRange { start: Some(start.saturating_sub(AHEAD_MAX)), end: Some(start) });
-    conditions.and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report')");
+    conditions.range("time", TimeRange { start: Some(start.saturating_sub(LIFE_MAX_NS)), end: Some(start) });
+    conditions
+        .and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report', 'init_metric')");
     select(session, conditions).await
 }
 
@@ -370,11 +369,13 @@ pub(crate) async fn latest(session: &Session, which: &Which) -> Result<Vec<Invoc
     if !instances.is_empty() {
         let mut conditions = Where::default();
         which.of_functions(&mut conditions);
-        let start = found.iter().map(|fact| fact.time_ns).min().map(|first| first.saturating_sub(AHEAD_MAX));
+        let start = found.iter().map(|fact| fact.time_ns).min().map(|first| first.saturating_sub(LIFE_MAX_NS));
         conditions.range("time", TimeRange { start, ..which.range });
         let instances: Vec<String> = instances.iter().map(|instance| conditions.param(instance.as_str())).collect();
         conditions.and(format!("instance IN ({})", instances.join(", ")));
-        conditions.and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report')");
+        conditions.and(
+            "source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report', 'init_metric')",
+        );
         found.extend(select(session, conditions).await?);
     }
     let known = Known { merged: merge(&found, &Rules::default()), dropped_records: 0, reason: None };
@@ -422,30 +423,30 @@ pub(crate) async fn memory_sizes(session: &Session, which: &Which) -> Result<Vec
     Ok(Vec::new())
 }
 
-/// When environments were first seen, of those that were seen before the range.
+/// When environments were last seen before the range.
 async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey, i64>, Error> {
     let Some(start) = which.range.start else { return Ok(HashMap::new()) };
     let start = start.saturating_sub(RUN_MAX);
     let mut conditions = Where::default();
     which.of_functions(&mut conditions);
-    conditions.range("time", TimeRange { start: Some(start.saturating_sub(LIFE_MAX)), end: Some(start) });
+    conditions.range("time", TimeRange { start: Some(start.saturating_sub(LIFE_MAX_NS)), end: Some(start) });
     conditions.and("source IN ('span', 'start', 'runtime_done', 'report')");
     conditions.and("instance IS NOT NULL");
     let sql = format!(
-        "SELECT function, instance, min(time) AS first FROM invocations {} GROUP BY function, instance",
+        "SELECT function, instance, max(time) AS last FROM invocations {} GROUP BY function, instance",
         conditions.text()
     );
-    let mut first = HashMap::new();
+    let mut last = HashMap::new();
     for batch in answer::rows(session, &sql, conditions.params()).await? {
         let (functions, instances) = (Text::of(&batch, "function")?, Text::of(&batch, "instance")?);
-        let times = time(&batch, "first")?;
+        let times = time(&batch, "last")?;
         for row in 0..batch.num_rows() {
             let function = functions.or_empty(row).to_owned();
             let instance = instances.or_empty(row).to_owned();
-            first.insert(EnvironmentKey { function, instance }, times.value(row));
+            last.insert(EnvironmentKey { function, instance }, times.value(row));
         }
     }
-    Ok(first)
+    Ok(last)
 }
 
 /// Facts; one more than [`FACTS_MAX`] if there are more.

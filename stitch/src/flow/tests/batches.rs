@@ -161,8 +161,12 @@ fn links_of_a_batch_are_its_messages() {
          cut batch b.s 1: a0",
     );
     let (flow, read) = World::new(&script(100)).assemble("a7", Limits::default());
-    assert_eq!((flow.traces.len(), flow.cuts[0].traces_count), (2, 99), "{}", text(&flow));
-    assert!(read.len() < 20, "{} traces were read", read.len());
+    assert_eq!((flow.traces.len(), flow.edges.len(), flow.cuts[0].traces_count), (2, 100, 99), "{}", text(&flow));
+    assert_eq!(read.len(), 101);
+    // Who sent the others is told of a hundred, so no more are read.
+    let (flow, read) = World::new(&script(300)).assemble("a7", Limits::default());
+    assert_eq!((flow.edges.len(), flow.foreign_left, flow.cuts[0].traces_count), (101, 199, 299), "{}", text(&flow));
+    assert!(read.len() <= 103, "{} traces were read", read.len());
 }
 
 #[test]

@@ -141,6 +141,20 @@ fn what_was_left_out_of_a_batch_is_told() {
         assert_eq!(flow.gaps(), [expected], "{seed}");
     }
     assert_eq!(World::new("a s - server one 0 1").flow("a").gaps(), Vec::<String>::new());
+    // The same where links alone tell of them.
+    let mut script = String::from("b s - server worker 50 90\n");
+    for n in 0..130 {
+        script += &format!("a{n} p - producer shop 0 1\nb m{n} s consumer worker 51 52 link=a{n}.p\n");
+    }
+    let world = World::new(&script);
+    for (seed, edges, left) in [("b", 100, 30), ("a3", 101, 29)] {
+        let flow = world.flow(seed);
+        assert_eq!((flow.edges.len(), flow.foreign_left), (edges, left), "{seed} {}", text(&flow));
+        assert!(seed == "b" || flow.edges.iter().any(|edge| edge.from.trace_id == trace("a3")));
+    }
+    // Once a story has much to read, fewer of them are read.
+    let few = world.assemble("b", Limits { traces_max: 50, ..Limits::default() }).0;
+    assert_eq!((few.edges.len(), few.foreign_left), (12, 118), "{}", text(&few));
 }
 
 #[test]

@@ -230,19 +230,49 @@ fn rule_7_one_beginning_told_six_ways_is_one() {
 #[test]
 fn what_was_before_is_asked_for() {
     let script = "0 span id=a took=5 cold=true\n9 span id=b took=5";
-    let past = |first_start_ns, init_type| move |_: &EnvironmentKey| Past { first_start_ns, init_type };
-    let of = |script: &str, first: Option<i64>, kind: Option<InitType>| {
-        let past = past(first, kind);
+    let of = |script: &str, last: Option<i64>| {
+        let past = move |_: &EnvironmentKey| last;
         starts(script, &Rules { past: &past, ..Rules::default() })
     };
+    let cold = "the span says faas.coldstart = true";
     // It had served before the range that was read.
-    assert_eq!(of(script, Some(-1), None), format!("a warm: {SERVED}\nb warm: {SERVED}"));
-    assert_eq!(of(script, Some(0), None), format!("a cold: the span says faas.coldstart = true\nb warm: {SERVED}"));
-    // Its initialisation is not in the range either, but known.
-    let python = "0 span id=a took=5";
-    assert_eq!(of(python, Some(0), Some(InitType::Provisioned)), "a preinit: initialised as provisioned-concurrency");
-    assert_eq!(of(python, Some(0), None), format!("a unknown: {NOTHING}"));
-    assert_eq!(of(python, None, Some(InitType::Provisioned)), format!("a unknown: {NOTHING}"));
+    assert_eq!(of(script, Some(-1)), format!("a warm: {SERVED}\nb warm: {SERVED}"));
+    assert_eq!(of(script, Some(-LIFE_MAX_NS)), format!("a warm: {SERVED}\nb warm: {SERVED}"));
+    assert_eq!(of(script, None), format!("a cold: {cold}\nb warm: {SERVED}"));
+    // That was another one of its name.
+    assert_eq!(of(script, Some(-LIFE_MAX_NS - 1)), format!("a cold: {cold}\nb warm: {SERVED}"));
+}
+
+/// Whether the hour of an invocation is looked at alone, with what was told up to a day before, or all that is known at once.
+#[test]
+fn what_was_long_ago_tells_nothing() {
+    let init = "200 init_report took=200 type=provisioned-concurrency phase=init";
+    let made = "initialised as provisioned-concurrency";
+    let day = 24 * 3_600_000;
+    check(&format!("{init}\n{day} start id=a"), &format!("a preinit: {made}"));
+    check(&format!("{init}\n{} start id=a", day + 201), &format!("a unknown: {NOTHING}"));
+    // What it served before counts as long; then what is told of its beginning is of another one.
+    check(
+        &format!("{init}\n201 start id=a\n{day} start id=b\n{} start id=c", 2 * day),
+        &format!("a preinit: {made}\nb warm: {SERVED}\nc warm: {SERVED}"),
+    );
+    check(
+        &format!("{init}\n201 start id=a\n{} start id=b", day + 202),
+        &format!("a preinit: {made}\nb unknown: {NOTHING}"),
+    );
+    check(
+        &format!(
+            "{init}\n201 start id=a\n{} init_report took=200 type=on-demand phase=init\n{} start id=b",
+            2 * day,
+            2 * day + 1
+        ),
+        &format!("a preinit: {made}\nb cold: began 0.0 s after the initialisation ended"),
+    );
+    let types = |script: &str| merged(script).invocations.iter().map(|i| i.init_type).collect::<Vec<_>>();
+    assert_eq!(
+        types(&format!("{init}\n201 start id=a\n{day} start id=b\n{} start id=c", day + 201)),
+        [Some(InitType::Provisioned), Some(InitType::Provisioned), None]
+    );
 }
 
 #[test]
