@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use hopline_stitch::facts;
-use hopline_stitch::invocation::{Fact, RELATIVE_ERROR, Source, Status};
+use hopline_stitch::invocation::{Fact, InitType, RELATIVE_ERROR, Source, StartType, Status};
 use hopline_storage::Changed;
 
 use super::*;
@@ -193,6 +193,65 @@ async fn equal_to_a_full_count(facts_at_once: usize) {
     bench.check_ranges().await;
     bench.roll().await;
     bench.check_ranges().await;
+}
+
+/// Facts of an environment: mostly its beginning, and some invocations in the four days after.
+fn environment(random: &mut Random, number: u64) -> Vec<Fact> {
+    let began = (DAY0 * 60 + random.below(4 * 3_600) as i64) * SECOND;
+    let instance = Some(format!("e{number}"));
+    let mut init = Fact::new(Source::InitReport, began);
+    (init.function, init.instance, init.init_ns) = (Some("f1".into()), instance, Some(SECOND));
+    init.init_type = Some(if random.below(2) == 0 { InitType::OnDemand } else { InitType::Provisioned });
+    let mut at = began;
+    let mut facts: Vec<Fact> = (0..=random.below(4))
+        .map(|n| {
+            // Seconds, hours or days later.
+            let most = [20, 12 * 3_600, 40 * 3_600][random.below(3) as usize];
+            at += (1 + random.below(most) as i64) * SECOND;
+            let mut span = Fact { source: Source::Span, time_ns: at, ..init.clone() };
+            (span.init_type, span.init_ns) = (None, None);
+            (span.start_ns, span.end_ns, span.duration_ns) = (Some(at), Some(at + SECOND), Some(SECOND));
+            span.invocation_id = Some(format!("id-{number}-{n}"));
+            span
+        })
+        .collect();
+    if random.below(5) > 0 {
+        facts.push(init);
+    }
+    facts
+}
+
+#[tokio::test]
+async fn start_types_are_the_same_however_many_hours_are_looked_at() {
+    let mut bench = Bench::new();
+    let mut random = Random(17);
+    let facts: Vec<Fact> = (0..80).flat_map(|n| environment(&mut random, n)).collect();
+    bench.add(&facts);
+    bench.roller.recover().await.unwrap();
+    bench.roll().await;
+    let session = bench.roller.session("default");
+    let (from, to) = (DAY0, DAY0 + 9 * DAY);
+    let minutes = |from: i64, to: i64| TimeRange { start: Some(from * MINUTE_NS), end: Some(to * MINUTE_NS) };
+    let mut counts: Vec<BTreeMap<StartType, u64>> = Vec::new();
+    let [rolled_up] = rollups::read(&session, None, [minutes(from, to)], Detail::Whole).await.unwrap();
+    let rolled_up: Vec<(StartType, u64)> =
+        rolled_up.of("f1").iter().map(|(key, rollup)| (key.start_type, rollup.count)).collect();
+    let told = async |range: TimeRange| -> Vec<(StartType, u64)> {
+        let known = known(&session, &Which { functions: Vec::new(), range }).await.unwrap();
+        known.within(range).map(|invocation| (invocation.start_type, 1)).collect()
+    };
+    let whole = told(minutes(from, to)).await;
+    let mut by_hour = Vec::new();
+    for hour in (from..to).step_by(HOUR as usize) {
+        by_hour.extend(told(minutes(hour, hour + HOUR)).await);
+    }
+    for found in [rolled_up, whole, by_hour] {
+        let mut count = BTreeMap::new();
+        found.into_iter().for_each(|(start_type, more)| *count.entry(start_type).or_default() += more);
+        counts.push(count);
+    }
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    assert!(counts[0].len() == 4 && counts[0].values().all(|count| *count >= 5), "{counts:?}");
 }
 
 #[tokio::test]

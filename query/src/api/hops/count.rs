@@ -93,6 +93,9 @@ pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted,
         reason.get_or_insert_with(|| read::too_many("links"));
     }
     rows.extend(linked);
+    if let Some(dropped) = links::dropped(session, scope).await? {
+        reason.get_or_insert(dropped);
+    }
     let range_ns = (scope.range.start.unwrap_or(i64::MIN), scope.range.end.unwrap_or(i64::MAX));
     let function = scope.function.as_deref();
     let mut waits = function.map(|function| waits_of(&rows, range_ns, function)).unwrap_or_default();

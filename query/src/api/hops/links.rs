@@ -51,6 +51,33 @@ pub(super) async fn rows(session: &Session, scope: &Scope, names: &mut Names) ->
     Ok(found)
 }
 
+/// Why deliveries may be missing: spans that received in the range, of the party if one is asked for, and of whose links an
+/// SDK dropped some.
+pub(super) async fn dropped(session: &Session, scope: &Scope) -> Result<Option<String>, Error> {
+    let mut conditions = Where::default();
+    conditions.range("start_time", scope.range);
+    conditions.and("dropped_links_count > 0");
+    conditions.and("kind IN ('SERVER', 'CONSUMER')");
+    conditions.equals("function", scope.function.as_deref());
+    conditions.equals("service", scope.service.as_deref());
+    // A span may be stored twice.
+    let sql = format!(
+        "SELECT count(*) AS spans, CAST(sum(dropped) AS BIGINT) AS links FROM (SELECT max(dropped_links_count) AS dropped \
+         FROM spans {} GROUP BY trace_id, span_id)",
+        conditions.text()
+    );
+    for batch in answer::rows(session, &sql, conditions.params()).await? {
+        let (spans, links) = (int64(&batch, "spans")?, int64(&batch, "links")?);
+        if let Some(spans) = spans.iter().next().flatten().filter(|spans| *spans > 0) {
+            let links = links.iter().next().flatten().unwrap_or(0);
+            return Ok(Some(format!(
+                "links that an SDK dropped ({links} of {spans} spans in this range): what only they tell is not counted"
+            )));
+        }
+    }
+    Ok(None)
+}
+
 fn add(batch: &RecordBatch, names: &mut Names, found: &mut Vec<MapRow>) -> Result<(), Error> {
     let text = |name: &str| Text::of(batch, name);
     let bytes = |name: &str| Bytes::of(batch, name);
