@@ -52,43 +52,47 @@ pub(super) struct Calls<'a> {
 /// Caller and callee.
 type Pair = ((TraceId, SpanId), (TraceId, SpanId));
 
+/// The calls that trace context tells; more than `ROWS_MAX` if there are too many.
+pub(super) async fn rows(session: &Session, scope: &Scope) -> Result<Vec<RecordBatch>, Error> {
+    if !scope.is_of_party() {
+        return rows_of(session, scope, None).await;
+    }
+    // Once those to the party, once those from it: so that one side of the join is small.
+    let (to, from) = tokio::try_join!(rows_of(session, scope, Some("c")), rows_of(session, scope, Some("p")))?;
+    Ok([to, from].concat())
+}
+
+async fn rows_of(session: &Session, scope: &Scope, party: Option<&str>) -> Result<Vec<RecordBatch>, Error> {
+    let mut conditions = Where::default();
+    conditions.range("c.start_time", scope.range);
+    let start = scope.range.start.map(|start| start.saturating_sub(CALL_MAX));
+    conditions.range("p.start_time", TimeRange { start, ..scope.range });
+    if let Some(side) = party {
+        conditions.equals(&format!("{side}.function"), scope.function.as_deref());
+        conditions.equals(&format!("{side}.service"), scope.service.as_deref());
+    }
+    let (small, large) = if party == Some("p") { ("p", "c") } else { ("c", "p") };
+    let sql = format!(
+        "SELECT p.trace_id AS trace_id, p.span_id AS from_id, c.span_id AS to_id, p.service AS from_service, \
+         p.function AS from_function, c.service AS to_service, c.function AS to_function, \
+         c.status_code AS status, p.kind AS from_kind, c.messaging_system AS messaging, \
+         c.messaging_destination_name AS destination, p.start_time AS sent, p.duration AS sending, \
+         c.start_time AS received, c.duration AS receiving \
+         FROM spans {small} JOIN spans {large} ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id {} \
+         AND (c.service <> p.service OR coalesce(c.function, '') <> coalesce(p.function, '')) LIMIT {}",
+        conditions.text(),
+        ROWS_MAX + 1,
+    );
+    answer::rows(session, &sql, conditions.params()).await
+}
+
 impl Calls<'_> {
     /// Adds the calls that trace context tells, unless their keys told them already. Gives how many rows there were.
-    pub(super) async fn add(&mut self, session: &Session, scope: &Scope) -> Result<usize, Error> {
-        if !scope.is_of_party() {
-            return self.add_of(session, scope, None).await;
+    pub(super) fn add(&mut self, batches: &[RecordBatch]) -> Result<usize, Error> {
+        for batch in batches {
+            self.add_batch(batch)?;
         }
-        // Once those to the party, once those from it: so that one side of the join is small.
-        Ok(self.add_of(session, scope, Some("c")).await? + self.add_of(session, scope, Some("p")).await?)
-    }
-
-    async fn add_of(&mut self, session: &Session, scope: &Scope, party: Option<&str>) -> Result<usize, Error> {
-        let mut conditions = Where::default();
-        conditions.range("c.start_time", scope.range);
-        let start = scope.range.start.map(|start| start.saturating_sub(CALL_MAX));
-        conditions.range("p.start_time", TimeRange { start, ..scope.range });
-        if let Some(side) = party {
-            conditions.equals(&format!("{side}.function"), scope.function.as_deref());
-            conditions.equals(&format!("{side}.service"), scope.service.as_deref());
-        }
-        let (small, large) = if party == Some("p") { ("p", "c") } else { ("c", "p") };
-        let sql = format!(
-            "SELECT p.trace_id AS trace_id, p.span_id AS from_id, c.span_id AS to_id, p.service AS from_service, \
-             p.function AS from_function, c.service AS to_service, c.function AS to_function, \
-             c.status_code AS status, p.kind AS from_kind, c.messaging_system AS messaging, \
-             c.messaging_destination_name AS destination, p.start_time AS sent, p.duration AS sending, \
-             c.start_time AS received, c.duration AS receiving \
-             FROM spans {small} JOIN spans {large} ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id {} \
-             AND (c.service <> p.service OR coalesce(c.function, '') <> coalesce(p.function, '')) LIMIT {}",
-            conditions.text(),
-            ROWS_MAX + 1,
-        );
-        let mut count = 0;
-        for batch in answer::rows(session, &sql, conditions.params()).await? {
-            count += batch.num_rows();
-            self.add_batch(&batch)?;
-        }
-        Ok(count)
+        Ok(batches.iter().map(RecordBatch::num_rows).sum())
     }
 
     fn add_batch(&mut self, batch: &RecordBatch) -> Result<(), Error> {

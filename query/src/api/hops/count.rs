@@ -6,7 +6,7 @@ use hopline_stitch::invocation::Sketch;
 use hopline_stitch::key::{Direction, KeyHash};
 use hopline_stitch::map::{HopMap, MapRow, Party, hop_map};
 
-use super::calls::Calls;
+use super::calls::{self, Calls};
 use super::links;
 use super::lost;
 use super::read::{self, Names};
@@ -83,26 +83,29 @@ pub(crate) struct Counted {
 
 /// Counts the hops of a range.
 pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted, Error> {
-    let mut names = Names::default();
-    let (mut rows, mut reason) = read::rows(session, scope, &mut names).await?;
+    // What depends on nothing is read at once.
+    let (mut names, mut names_of_links) = (Names::default(), Names::default());
+    let ((mut rows, mut reason), linked, dropped, called) = tokio::try_join!(
+        read::rows(session, scope, &mut names),
+        links::rows(session, scope, &mut names_of_links),
+        links::dropped(session, scope),
+        calls::rows(session, scope),
+    )?;
     let (lost, why) = lost::rows(session, scope, &rows, &mut names).await?;
     reason = reason.or(why);
     rows.extend(lost);
-    let linked = links::rows(session, scope, &mut names).await?;
     if linked.len() > ROWS_MAX {
         reason.get_or_insert_with(|| read::too_many("links"));
     }
     rows.extend(linked);
-    if let Some(dropped) = links::dropped(session, scope).await? {
-        reason.get_or_insert(dropped);
-    }
+    reason = reason.or(dropped);
     let range_ns = (scope.range.start.unwrap_or(i64::MIN), scope.range.end.unwrap_or(i64::MAX));
     let function = scope.function.as_deref();
     let mut waits = function.map(|function| waits_of(&rows, range_ns, function)).unwrap_or_default();
     let mut map = hop_map(rows, range_ns);
     let (map_of, waits_of) = (&mut map, &mut waits);
     let mut calls = Calls { map: map_of, waits: waits_of, names: &mut names, function, seen: HashSet::new() };
-    if calls.add(session, scope).await? > ROWS_MAX {
+    if calls.add(&called)? > ROWS_MAX {
         reason.get_or_insert_with(|| read::too_many("calls"));
     }
     Ok(Counted { map, waits, reason })

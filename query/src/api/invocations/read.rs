@@ -226,10 +226,12 @@ pub(in crate::api) async fn without_spans(
 pub(in crate::api) fn lacks_span(condition: &str) -> String {
     let count = |source: &str, of: &str| format!("count(DISTINCT CASE WHEN source = '{source}' THEN {of} END)");
     let (starts, reports, spans) = (count("start", "time"), count("report", "time"), count("span", "span_id"));
+    // Some functions tell only by a line of their own how they ended.
+    let logs = count("log", "time");
     format!(
         "invocation_id IN (SELECT invocation_id FROM invocations {condition} AND invocation_id IS NOT NULL \
-         AND source IN ('start', 'report', 'span') GROUP BY invocation_id \
-         HAVING {starts} > {spans} OR {reports} > {spans})"
+         AND source IN ('start', 'report', 'span', 'log') GROUP BY invocation_id \
+         HAVING {starts} > {spans} OR {reports} > {spans} OR ({spans} = 0 AND {logs} > 0))"
     )
 }
 

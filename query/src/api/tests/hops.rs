@@ -394,7 +394,7 @@ async fn what_links_tell_where_no_identity_does() {
 }
 
 /// Calls of a function that answers, one that runs out of time, one that crashes in the first of its tries, one that runs
-/// still; and of another, of which only the platform tells.
+/// still, one of which only a line of its own tells that it ran out of time; and of another, of which only the platform tells.
 const CALLS: &str = "
     a1 c - client shop          0   1.5 call=price:r1
     b1 i - server money/price   0.5 1   inv=r1 on=e/1
@@ -404,7 +404,7 @@ const CALLS: &str = "
     b3 i - server money/price   80  81  inv=r3 on=e/3
     a4 c - client shop/cart     30  31  call=price:r4
     a5 c - client shop          40  41  call=mute:r5
-    a6 c - client shop          50  51  call=price:r6
+    a6 c - client shop          50  51  call=price:6a1c0f9e-0d1f-4f43-9f0e-3f5d1e6a7b80
     a7 c - client early         -700 -699 call=price:r7
 ";
 
@@ -423,13 +423,14 @@ const CALLS_RECORDS: &str = "
     price e/1 5 platform.start START RequestId: r7 Version: 1
     price e/1 6 platform.report REPORT RequestId: r7 Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout
     price e/1 50 platform.start START RequestId: unknown Version: 1
+    price e/4 53 function 2026-11-21T10:00:53.000Z 6a1c0f9e-0d1f-4f43-9f0e-3f5d1e6a7b80 Task timed out after 3.00 seconds
     price e/1 60 platform.report REPORT RequestId: unknown Duration: 1000.00 ms Billed Duration: 1000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout
 ";
 
 #[tokio::test]
 async fn calls_of_which_only_the_platform_tells() {
     let (to_price, to_mute) = (
-        "shop -> money/price lambda.invoke price 4 errors 2 retries 1",
+        "shop -> money/price lambda.invoke price 5 errors 3 retries 1",
         "shop -> mute/mute lambda.invoke mute 1 errors 1",
     );
     let (of_cart, of_early) =
