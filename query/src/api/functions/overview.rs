@@ -1,9 +1,11 @@
 //! All functions at a glance, with the range of the same length before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use futures::{StreamExt, TryStreamExt, stream};
 use hopline_stitch::invocation::StartType;
 use hopline_stitch::invocation::rollup::{Rollup, RollupKey, cold_rate};
 use http::Uri;
@@ -16,7 +18,13 @@ use crate::api::ApiState;
 use crate::api::answer::{self, json, rfc3339};
 use crate::api::params::{Params, TimeRange};
 use crate::api::rollups::{self, Detail, Rollups, whole_minutes};
+use crate::engine::Session;
 use crate::error::{Error, Problem};
+
+/// So many functions are summed up in one go.
+const FUNCTIONS_AT_ONCE: usize = 128;
+/// So many of these at once.
+const PARTS_AT_ONCE: usize = 4;
 
 /// What `/api/v1/functions` takes.
 #[derive(Debug, IntoParams)]
@@ -186,10 +194,11 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
         tokio::try_join!(rollups::read(&session, None, ranges, Detail::Whole), throttles::read(&session, range))?;
     let mut names: BTreeSet<&str> = [&now, &then].into_iter().flat_map(Rollups::functions).collect();
     names.extend(throttled.functions());
-    let functions: Vec<FunctionSummary> =
-        names.iter().take(limit).map(|name| summary(name, &now, &then, &throttled)).collect();
     let cut = (names.len() > limit).then(|| format!("the limit of {limit} functions was reached"));
-    let reason = [cut, now.reason.clone(), then.reason.clone(), throttled.reason].into_iter().flatten().next();
+    let reasons = [cut, now.reason.clone(), then.reason.clone(), throttled.reason.clone()];
+    let reason = reasons.into_iter().flatten().next();
+    let names: Vec<String> = names.into_iter().take(limit).map(str::to_owned).collect();
+    let functions = summaries(&session, names, Arc::new((now, then, throttled))).await?;
     let prices = state.engine.prices();
     let TimeRange { start, end } = range;
     json(&FunctionsAnswer {
@@ -202,6 +211,24 @@ pub(crate) async fn functions(State(state): State<ApiState>, uri: Uri) -> Result
         complete: reason.is_none(),
         reason,
     })
+}
+
+/// Sums up functions beside each other: of many, that is most of the work.
+async fn summaries(
+    session: &Session,
+    names: Vec<String>,
+    of: Arc<(Rollups, Rollups, Throttled)>,
+) -> Result<Vec<FunctionSummary>, Error> {
+    let parts: Vec<Vec<String>> = names.chunks(FUNCTIONS_AT_ONCE).map(<[String]>::to_vec).collect();
+    let parts = parts.into_iter().map(|names| {
+        let of = Arc::clone(&of);
+        session.engine().task(session.limits(), async move {
+            let (now, then, throttled) = &*of;
+            Ok(names.iter().map(|name| summary(name, now, then, throttled)).collect::<Vec<_>>())
+        })
+    });
+    let parts: Vec<Vec<FunctionSummary>> = stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
 pub(super) fn summary(function: &str, now: &Rollups, then: &Rollups, throttled: &Throttled) -> FunctionSummary {
