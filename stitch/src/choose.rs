@@ -1,9 +1,11 @@
 //! Which of several senders a receiver had its message from: one answer for flows and for the map of hops.
 
+use std::collections::BTreeSet;
+
 use hopline_model::{SpanId, TraceId};
 
 use crate::hops::short_name;
-use crate::key::Kind;
+use crate::key::{KeyHash, Kind};
 
 /// How much later than the receiver's end a sender may begin by its own clock. Clocks of functions agree within
 /// milliseconds; an identity that both know is proof enough for what a badly set one shows.
@@ -44,6 +46,47 @@ pub(crate) fn sender<'a, T: Timed>(kind: Kind, senders: &[&'a T], to: &impl Time
         Kind::LambdaOutcome => last_ended(senders, start_ns).or_else(|| nearest(senders, start_ns)),
         kind if kind.is_of_content() => in_trace(senders, to).or_else(|| nearest(senders, start_ns)),
         _ => nearest(senders, start_ns),
+    }
+}
+
+/// What a reader knows, besides its content, of what was written: several may have written the same.
+#[derive(Debug, Default)]
+pub(crate) struct Writing {
+    /// Names of the writing itself.
+    pub(crate) names: Vec<(Kind, KeyHash)>,
+    /// The traces of those who wrote under these names.
+    pub(crate) writers: BTreeSet<TraceId>,
+    /// The spans that sent by whatever other key of the reader.
+    pub(crate) told: BTreeSet<(TraceId, SpanId)>,
+    /// How many things it knows by their content.
+    pub(crate) contents: usize,
+}
+
+impl Writing {
+    /// Keeps those of the candidates, who all wrote the same, who may have written what was read: who wrote under one of the
+    /// names is the one. Where all that was read has its writer so, nobody else is; and who wrote under other names of a kind
+    /// that the reader knows wrote at another time. `names_of` gives the names of a candidate.
+    pub(crate) fn retain<S>(
+        &self,
+        candidates: &mut Vec<S>,
+        ids_of: impl Fn(&S) -> (TraceId, SpanId),
+        names_of: impl Fn(&S) -> Vec<(Kind, KeyHash)>,
+    ) {
+        let is_told = |s: &S| self.told.contains(&ids_of(s));
+        if candidates.iter().any(is_told) {
+            candidates.retain(is_told);
+            return;
+        }
+        let is_writer = |s: &S| self.writers.contains(&ids_of(s).0);
+        if candidates.iter().any(is_writer) || (self.contents > 0 && self.writers.len() >= self.contents) {
+            candidates.retain(is_writer);
+            return;
+        }
+        candidates.retain(|candidate| {
+            let mut own = names_of(candidate);
+            own.retain(|(kind, _)| self.names.iter().any(|(known, _)| known == kind));
+            own.is_empty() || own.iter().any(|name| self.names.contains(name))
+        });
     }
 }
 

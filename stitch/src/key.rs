@@ -218,6 +218,15 @@ impl Kind {
         matches!(self, Kind::S3Object | Kind::S3Pointer | Kind::Blob | Kind::Firehose | Kind::Pointer)
     }
 
+    /// Whether it names the writing of what keys of the kind `content` name.
+    pub fn is_writing_of(self, content: Kind) -> bool {
+        match content {
+            Kind::S3Object | Kind::S3Pointer => matches!(self, Kind::S3Request | Kind::S3Version),
+            Kind::Blob => self == Kind::BlobRequest,
+            _ => false,
+        }
+    }
+
     /// Whether its messages come in a stream, where time and destination tell nothing.
     pub fn is_stream(self) -> bool {
         matches!(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use hopline_model::{SpanId, TraceId};
 
-use crate::choose::{self, Timed};
+use crate::choose::{self, Timed, Writing};
 use crate::invocation::Sketch;
 use crate::key::{Direction, KeyHash, Kind, Scope, hash_parts};
 
@@ -96,18 +96,20 @@ pub struct Traffic {
     /// Deliveries out of a dead-letter queue.
     pub dead_letters: u64,
     /// Nanoseconds between the end of sending and the start of receiving; of a call that was waited for, between
-    /// the starts.
+    /// the starts. Without what others may have sent too.
     pub wait: Sketch,
     /// Of an edge to nobody: when the oldest was sent.
     pub oldest_ns: Option<i64>,
 }
 
 impl Traffic {
-    /// Adds one delivery.
-    pub fn add(&mut self, is_error: bool, wait_ns: i64) {
+    /// Adds one delivery, and how long it waited if that is known.
+    pub fn add(&mut self, is_error: bool, wait_ns: Option<i64>) {
         self.calls += 1;
         self.errors += u64::from(is_error);
-        self.wait.add(u64::try_from(wait_ns).unwrap_or(0));
+        if let Some(wait_ns) = wait_ns {
+            self.wait.add(u64::try_from(wait_ns).unwrap_or(0));
+        }
     }
 }
 
@@ -129,6 +131,7 @@ pub fn hop_map(rows: impl IntoIterator<Item = MapRow>, range: (i64, i64)) -> Hop
     let mut by_key: AHashMap<(bool, bool, Kind, KeyHash), Sides> = AHashMap::new();
     let mut told = Told::default();
     for row in rows.into_iter().filter(|row| is_counted(row.kind)) {
+        told.note(&row);
         if row.kind.is_range() {
             told.ranges.insert((row.hop, row.destination));
             continue;
@@ -152,7 +155,7 @@ pub fn hop_map(rows: impl IntoIterator<Item = MapRow>, range: (i64, i64)) -> Hop
         let linked = told.linked(links, &deliveries);
         deliveries.extend(linked);
     }
-    deliveries.sort_by_key(|(_, to)| (to.start_ns, to.span));
+    deliveries.sort_by_key(|(_, to, _)| (to.start_ns, to.span));
     let mut map = HopMap::default();
     map.add(&deliveries, range, &mut told);
     let unseen = groups.into_iter().filter(|(_, received)| received.is_empty()).flat_map(|(sent, _)| sent);
@@ -168,8 +171,8 @@ pub fn link_hash((trace_id, span_id): (TraceId, SpanId)) -> KeyHash {
 /// What sent a key and what received it.
 type Sides = (Vec<MapRow>, Vec<MapRow>);
 
-/// Sender and receiver.
-type Delivery<'a> = (&'a MapRow, &'a MapRow);
+/// Sender and receiver, and whether nobody else can be the sender.
+type Delivery<'a> = (&'a MapRow, &'a MapRow, bool);
 
 /// A kind of hop and a destination.
 type Place = (Arc<str>, Option<Arc<str>>);
@@ -179,6 +182,11 @@ type Place = (Arc<str>, Option<Arc<str>>);
 struct Told {
     /// Of each receiving span, who sent.
     pairs: AHashMap<SpanName, BTreeSet<SpanName>>,
+    /// Of each span, the names of a writing that it knows, and how many things of which kind it knows by their content; by
+    /// side.
+    written: AHashMap<(SpanName, Direction), Written>,
+    /// Of names of a writing, the traces of those who wrote.
+    writers: AHashMap<(Kind, KeyHash), BTreeSet<TraceId>>,
     /// From where something was received of which only first and last are known.
     ranges: BTreeSet<Place>,
     /// From where something was received, and what.
@@ -187,21 +195,61 @@ struct Told {
     linked: AHashSet<(TraceId, Party, Place)>,
 }
 
+/// What a span knows of objects.
+#[derive(Default)]
+struct Written {
+    names: BTreeSet<(Kind, KeyHash)>,
+    contents: BTreeSet<(Kind, KeyHash)>,
+}
+
+impl Written {
+    /// The names of the writing of what keys of the kind `content` name.
+    fn names_of(&self, content: Kind) -> Vec<(Kind, KeyHash)> {
+        self.names.iter().filter(|(kind, _)| kind.is_writing_of(content)).copied().collect()
+    }
+}
+
 impl Told {
+    /// Notes what a row tells of an object.
+    fn note(&mut self, row: &MapRow) {
+        let is_name = [Kind::S3Object, Kind::Blob].into_iter().any(|content| row.kind.is_writing_of(content));
+        if !is_name && !row.kind.is_of_content() {
+            return;
+        }
+        let name = (row.kind, row.hash);
+        let written = self.written.entry((row.span, row.direction)).or_default();
+        (if is_name { &mut written.names } else { &mut written.contents }).insert(name);
+        if is_name && row.direction == Direction::Out {
+            self.writers.entry(name).or_default().insert(row.span.0);
+        }
+    }
+
+    /// What else the receiver knows of what it received.
+    fn writing(&self, to: &MapRow) -> Writing {
+        let Some(written) = self.written.get(&(to.span, Direction::In)) else { return Writing::default() };
+        let names = written.names_of(to.kind);
+        Writing {
+            writers: names.iter().filter_map(|name| self.writers.get(name)).flatten().copied().collect(),
+            names,
+            told: self.pairs.get(&to.span).cloned().unwrap_or_default(),
+            contents: written.contents.iter().filter(|(kind, _)| *kind == to.kind).count(),
+        }
+    }
+
     /// Who sent what `to` received, unless another name of the same message told it already.
     fn delivery<'a>(&mut self, sent: &'a [MapRow], received: &[MapRow], to: &'a MapRow) -> Option<Delivery<'a>> {
+        let (from, is_sure) = self.sender(sent, received, to)?;
         let senders = self.pairs.entry(to.span).or_default();
-        let from = sender(sent, received, to, senders)?;
-        (senders.insert(from.span) || to.kind.is_of_message()).then_some((from, to))
+        (senders.insert(from.span) || to.kind.is_of_message()).then_some((from, to, is_sure))
     }
 
     /// What links tell and no identity: where one told of a trace's sending to a trace, the link says the same again.
     fn linked<'a>(&mut self, links: &'a [Sides], known: &[Delivery<'a>]) -> Vec<Delivery<'a>> {
-        let known: AHashSet<_> = known.iter().map(|(from, to)| (from.span.0, to.span.0, &to.party)).collect();
+        let known: AHashSet<_> = known.iter().map(|(from, to, _)| (from.span.0, to.span.0, &to.party)).collect();
         let mut deliveries = Vec::new();
         for (sent, received) in links {
             let linked = received.iter().filter_map(|to| self.delivery(sent, received, to));
-            deliveries.extend(linked.filter(|(from, to)| !known.contains(&(from.span.0, to.span.0, &to.party))));
+            deliveries.extend(linked.filter(|(from, to, _)| !known.contains(&(from.span.0, to.span.0, &to.party))));
         }
         deliveries
     }
@@ -286,7 +334,7 @@ impl HopMap {
     /// Adds what was delivered, in the order of time.
     fn add(&mut self, deliveries: &[Delivery<'_>], (start, end): (i64, i64), told: &mut Told) {
         let mut tries: AHashMap<(SpanName, &Party, Option<KeyHash>), Tries> = AHashMap::new();
-        for (from, to) in deliveries {
+        for (from, to, is_sure) in deliveries {
             let message = to.kind.is_of_message().then_some(to.hash);
             let is_retry = tries.entry((from.span, &to.party, message)).or_default().is_retry(to);
             self.senders.insert(from.span);
@@ -313,7 +361,8 @@ impl HopMap {
             let is_synchronous = from.start_ns <= to.start_ns && to.end_ns <= from.end_ns;
             let since = if is_synchronous { from.start_ns } else { from.end_ns };
             let traffic = self.edges.entry(key).or_default();
-            traffic.add(to.is_error, to.start_ns.saturating_sub(since));
+            // How long what somebody else may have sent waited is not known.
+            traffic.add(to.is_error, is_sure.then(|| to.start_ns.saturating_sub(since)));
             traffic.retries += u64::from(is_retry);
             traffic.dead_letters += u64::from(is_dead_letter);
         }
@@ -344,35 +393,46 @@ impl HopMap {
     }
 }
 
-/// Who sent what `to` received. `told`: who sent to it by other keys.
-fn sender<'a>(sent: &'a [MapRow], received: &[MapRow], to: &MapRow, told: &BTreeSet<SpanName>) -> Option<&'a MapRow> {
-    let may = |from: &&MapRow| {
-        // What a function sets off in its own trace is no cause of it.
-        let is_own = from.span.0 == to.span.0 && from.party == to.party;
-        let agrees = to.kind.scope() == Scope::World || is_own_region(from, to);
-        from.span != to.span && (!is_own || from.start_ns < to.start_ns) && agrees
-    };
-    // They are in the order of time.
-    let begun = sent.partition_point(|from| from.start_ns <= to.end_ns.saturating_add(choose::SKEW_NS));
-    let is_few = sent.len() <= SENDS_MAX;
-    let begun = sent.get(begun.saturating_sub(SENDS_MAX)..begun).filter(|_| !is_few).unwrap_or(sent);
-    let candidates = begun.iter().filter(may);
-    if to.kind == Kind::DynamoItem {
-        let is_near = |row: &&MapRow| row.start_ns.saturating_sub(to.start_ns).saturating_abs() <= to.kind.window();
-        let writes: Vec<&MapRow> = candidates.filter(is_near).collect();
-        return choose::write(&writes, &reads(received, to), to).map(|(write, _)| write);
+impl Told {
+    /// Who sent what `to` received, and whether nobody else can have.
+    fn sender<'a>(&self, sent: &'a [MapRow], received: &[MapRow], to: &MapRow) -> Option<(&'a MapRow, bool)> {
+        let may = |from: &&MapRow| {
+            // What a function sets off in its own trace is no cause of it.
+            let is_own = from.span.0 == to.span.0 && from.party == to.party;
+            let agrees = to.kind.scope() == Scope::World || is_own_region(from, to);
+            from.span != to.span && (!is_own || from.start_ns < to.start_ns) && agrees
+        };
+        // They are in the order of time.
+        let begun = sent.partition_point(|from| from.start_ns <= to.end_ns.saturating_add(choose::SKEW_NS));
+        let is_few = sent.len() <= SENDS_MAX;
+        let begun = sent.get(begun.saturating_sub(SENDS_MAX)..begun).filter(|_| !is_few).unwrap_or(sent);
+        let candidates = begun.iter().filter(may);
+        if to.kind == Kind::DynamoItem {
+            let is_near = |row: &&MapRow| row.start_ns.saturating_sub(to.start_ns).saturating_abs() <= to.kind.window();
+            let writes: Vec<&MapRow> = candidates.filter(is_near).collect();
+            return choose::write(&writes, &reads(received, to), to).map(|(write, count)| (write, count == 1));
+        }
+        let is_in_time = |from: &&MapRow| choose::is_in_time(to.kind, *from, to);
+        let mut candidates: Vec<&MapRow> = candidates.filter(is_in_time).collect();
+        if to.kind.is_of_content() {
+            let names = |from: &&MapRow| {
+                self.written.get(&(from.span, Direction::Out)).map(|w| w.names_of(to.kind)).unwrap_or_default()
+            };
+            self.writing(to).retain(&mut candidates, |from| from.span, names);
+        }
+        let is_one = |candidates: &[&MapRow]| {
+            candidates.first().is_none_or(|first| candidates.iter().all(|other| other.span.0 == first.span.0))
+        };
+        let mut is_sure = is_one(&candidates);
+        // What is unique in the world may come from another account or region, but not where one's own has it too.
+        if candidates.iter().any(|from| is_own_region(from, to)) {
+            candidates.retain(|from| is_own_region(from, to));
+            is_sure |= !to.kind.is_of_content() && is_one(&candidates);
+        }
+        let from = choose::sender(to.kind, &candidates, to)?;
+        let is_proven = to.kind.scope() == Scope::World && !to.kind.is_of_content();
+        Some((from, is_sure || is_proven || from.span.0 == to.span.0))
     }
-    let is_in_time = |from: &&MapRow| choose::is_in_time(to.kind, *from, to);
-    let mut candidates: Vec<&MapRow> = candidates.filter(is_in_time).collect();
-    // Of those who wrote the same, another key may tell which of them it was.
-    if to.kind.is_of_content() && candidates.iter().any(|from| told.contains(&from.span)) {
-        candidates.retain(|from| told.contains(&from.span));
-    }
-    // What is unique in the world may come from another account or region, but not where one's own has it too.
-    if candidates.iter().any(|from| is_own_region(from, to)) {
-        candidates.retain(|from| is_own_region(from, to));
-    }
-    choose::sender(to.kind, &candidates, to)
 }
 
 /// The reads of an item by the function that read it here; none if there are too many to tell anything.
@@ -392,15 +452,20 @@ fn agree(a: &MapRow, b: &MapRow) -> bool {
     a.kind.scope() == Scope::World || is_one_region(a, b)
 }
 
-/// Whether a sender may be of the receiver's account and region. One in its own trace is, for context came from there.
+/// Whether a sender may be of the receiver's account and region. One in its own trace is, for context came from there; and
+/// objects are written from any region: what names them names their store.
 fn is_own_region(from: &MapRow, to: &MapRow) -> bool {
-    from.span.0 == to.span.0 || is_one_region(from, to)
+    let knows_no_region = to.kind.is_of_content() && to.kind.scope() == Scope::World;
+    from.span.0 == to.span.0 || if knows_no_region { same(&from.account, &to.account) } else { is_one_region(from, to) }
 }
 
 /// Whether two spans may be of one account and region: where both name them, they are equal.
 fn is_one_region(a: &MapRow, b: &MapRow) -> bool {
-    let same = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| a.is_none() || b.is_none() || a == b;
     same(&a.account, &b.account) && same(&a.region, &b.region)
+}
+
+fn same(a: &Option<Arc<str>>, b: &Option<Arc<str>>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }
 
 #[cfg(test)]

@@ -225,7 +225,17 @@ fn environment(random: &mut Random, number: u64) -> Vec<Fact> {
 async fn start_types_are_the_same_however_many_hours_are_looked_at() {
     let mut bench = Bench::new();
     let mut random = Random(17);
-    let facts: Vec<Fact> = (0..80).flat_map(|n| environment(&mut random, n)).collect();
+    let mut facts: Vec<Fact> = (0..80).flat_map(|n| environment(&mut random, n)).collect();
+    // One that ran into the day before, and began before it.
+    for (n, (at, took)) in [(-1, 2), (24 * 3_600, 1), (-800, 900), (24 * 3_600 + 5, 1)].into_iter().enumerate() {
+        let start = (DAY0 * 60 + 20 * 3_600 + at) * SECOND;
+        let mut record = Fact::new(Source::Start, start);
+        (record.function, record.instance) = (Some("f1".into()), Some(format!("daily{}", n / 2)));
+        record.invocation_id = Some(format!("daily-{n}"));
+        let took = took * SECOND;
+        let end = Fact { source: Source::Report, time_ns: start + took, duration_ns: Some(took), ..record.clone() };
+        facts.extend([record, end]);
+    }
     bench.add(&facts);
     bench.roller.recover().await.unwrap();
     bench.roll().await;

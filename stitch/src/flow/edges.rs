@@ -111,7 +111,9 @@ pub(super) fn drafts<'a>(
         let mut foreign_count = 0;
         let incoming = matcher.all(store, trace);
         // Of a link to a trace that was not read nobody knows more.
-        foreign_left += incoming.unread.iter().filter(|(to, _)| story.holds(trace, *to)).count();
+        let is_told = |to: usize, id: TraceId| incoming.from(id).any(|m| m.to == to);
+        let unread = incoming.unread.iter().filter(|(to, id)| story.holds(trace, *to) && !is_told(*to, *id));
+        foreign_left += unread.count();
         for m in incoming.matches.iter().filter(|m| story.holds(trace, m.to)) {
             let draft = draft(store, story, trace, m);
             foreign_count += usize::from(matches!(draft.from, Source::Elsewhere(..)));

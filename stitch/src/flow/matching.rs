@@ -17,10 +17,10 @@ use super::edges::FOREIGN_MAX;
 use super::store::{Look, Store};
 use super::trace::{Trace, Use};
 use super::{Certainty, FlowSpan, KeyRow, inferred, item, xray};
-use crate::choose::{self, Timed};
+use crate::choose::{self, Timed, Writing};
 pub(super) use crate::choose::{READS_MAX, SKEW_NS};
 use crate::hops::HopKey;
-use crate::key::{Kind, Scope};
+use crate::key::{KeyHash, Kind, Scope};
 
 /// A sender, as far as it is known before its trace is read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,19 +309,22 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
     let candidates = senders(store, trace, usage, kind, outs)?;
     let mut candidates: Vec<&(bool, Sender)> =
         candidates.iter().filter(|(_, sender)| choose::is_in_time(kind, sender, receiver)).collect();
-    if kind.is_of_content() && candidates.len() > 1 {
-        // Of those who wrote the same, another key may tell which of them it was.
-        let told = told_by_others(store, trace, usage)?;
-        let is_told = |(_, s): &&(bool, Sender)| told.contains(&(s.trace_id, s.span_id));
-        if candidates.iter().any(is_told) {
-            candidates.retain(is_told);
+    if kind.is_of_content() {
+        let names_of = |sender: &&(bool, Sender)| names(store, &sender.1, kind);
+        writing(store, trace, usage, kind)?.retain(&mut candidates, |(_, sender)| sender.ids(), names_of);
+    }
+    let traces_of =
+        |candidates: &[&(bool, Sender)]| candidates.iter().map(|(_, s)| s.trace_id).collect::<BTreeSet<_>>();
+    let mut traces = traces_of(&candidates);
+    // What is unique in the world may come from another account, but not where one's own has it too.
+    if candidates.iter().any(|(is_own, _)| *is_own) {
+        candidates.retain(|(is_own, _)| *is_own);
+        // Of those who wrote the same, an account proves none.
+        if !kind.is_of_content() {
+            traces = traces_of(&candidates);
         }
     }
-    // What is unique in the world may come from another account, but not where one's own has it too.
-    let has_own = candidates.iter().any(|(is_own, _)| *is_own);
-    let candidates: Vec<&Sender> =
-        candidates.into_iter().filter(|(is_own, _)| *is_own || !has_own).map(|(_, sender)| sender).collect();
-    let traces: BTreeSet<TraceId> = candidates.iter().map(|s| s.trace_id).collect();
+    let candidates: Vec<&Sender> = candidates.into_iter().map(|(_, sender)| sender).collect();
     // An identity that is unique in the world may be handed on: then the last who had it is the sender. One that is
     // unique only in an account that nobody named may be another.
     let Some(from) = choose::sender(kind, &candidates, receiver) else { return Some(None) };
@@ -337,18 +340,40 @@ fn by_key(store: &Store, trace: &Trace, usage: &Use, hop_key: &HopKey) -> Option
     }))
 }
 
-/// The spans that have the other side of a key of the receiving span that names the writing itself; nothing as long as rows
-/// are missing.
-fn told_by_others(store: &Store, trace: &Trace, usage: &Use) -> Option<HashSet<(TraceId, SpanId)>> {
-    let mut told = HashSet::default();
+/// What else the receiving span knows of what it received, which a key of this kind names by its content; nothing as long as
+/// rows are missing.
+fn writing(store: &Store, trace: &Trace, usage: &Use, content: Kind) -> Option<Writing> {
+    let mut writing = Writing::default();
     for other in trace.ins.iter().filter(|other| other.node == usage.node) {
-        let kind = trace.key_of(other).map(|k| k.key.kind);
-        let Some(kind) = kind.filter(|kind| kind.is_identity() && !kind.is_of_content()) else { continue };
+        let Some(kind) = trace.key_of(other).map(|k| k.key.kind).filter(|kind| kind.is_identity()) else { continue };
+        if kind.is_of_content() {
+            writing.contents += usize::from(kind == content);
+            continue;
+        }
         let (outs, _) = store.both_rows(other.hash)?;
         let spans = outs.iter().filter(|row| row.kind == kind).filter_map(|row| row.trace_id.zip(row.span_id));
-        told.extend(spans);
+        writing.told.extend(spans.clone());
+        if kind.is_writing_of(content) {
+            writing.names.push((kind, other.hash));
+            writing.writers.extend(spans.map(|(trace, _)| trace));
+        }
     }
-    Some(told)
+    Some(writing)
+}
+
+/// By which names a sender wrote what keys of the kind `content` name; none as long as its trace was not read.
+fn names(store: &Store, sender: &Sender, content: Kind) -> Vec<(Kind, KeyHash)> {
+    let Some(trace) = store.loaded(sender.trace_id) else { return Vec::new() };
+    let Some(node) = trace.find(sender.span_id) else { return Vec::new() };
+    let of_node = trace.outs.iter().filter(|usage| usage.node == node);
+    let kind = |usage: &Use| trace.key_of(usage).map(|k| k.key.kind).filter(|kind| kind.is_writing_of(content));
+    of_node.filter_map(|usage| Some((kind(usage)?, usage.hash))).collect()
+}
+
+/// Whether the receiving span knows names of the writing of what it knows by its content.
+fn knows_writing(trace: &Trace, usage: &Use, content: Kind) -> bool {
+    let is_name = |other: &Use| trace.key_of(other).is_some_and(|k| k.key.kind.is_writing_of(content));
+    content.is_of_content() && trace.ins.iter().any(|other| other.node == usage.node && is_name(other))
 }
 
 /// Who may have sent what `usage` received, by the rows of the key, and whether from the receiver's account as far as is known;
@@ -365,8 +390,9 @@ pub(super) fn senders(
     // Of one trace, rows stay by time.
     rows.sort_by_key(|(id, _)| *id);
     let traces_count = rows.chunk_by(|(a, _), (b, _)| a == b).count();
-    // How often it wrote an item stands in a sender's spans only, and which of its names it is called by.
-    let fewest = if kind == Kind::DynamoItem { 1 } else { 2 };
+    // How often it wrote an item stands in a sender's spans only, and which of its names it is called by; and by which names
+    // it wrote.
+    let fewest = if kind == Kind::DynamoItem || knows_writing(trace, usage, kind) { 1 } else { 2 };
     let must_read = (fewest..=READS_MAX).contains(&traces_count);
     let mut found: Vec<(bool, Sender)> = Vec::new();
     let mut is_complete = true;
@@ -382,7 +408,7 @@ pub(super) fn senders(
         };
         match foreign {
             Look::Here(foreign) => found.extend(foreign.senders_of(usage.hash).iter().filter_map(|from| {
-                let agrees = agree(&foreign.node(*from)?.span, &trace.node(usage.node)?.span);
+                let agrees = may_send(kind, &foreign.node(*from)?.span, &trace.node(usage.node)?.span);
                 Some((agrees, sender(foreign, *from)?))
             })),
             Look::Missing if must_read => {}
@@ -390,7 +416,8 @@ pub(super) fn senders(
                 let receiver = trace.node(usage.node).map(|node| &node.span);
                 for is_own in [true, false] {
                     let rows = of_trace.iter().map(|(_, row)| *row);
-                    let rows = rows.filter(|row| receiver.is_none_or(|receiver| row_agrees(row, receiver)) == is_own);
+                    let rows =
+                        rows.filter(|row| receiver.is_none_or(|receiver| row_agrees(kind, row, receiver)) == is_own);
                     found.extend(unread_senders(rows).map(|sender| (is_own, sender)));
                 }
             }
@@ -445,9 +472,19 @@ pub(super) fn agree(a: &FlowSpan, b: &FlowSpan) -> bool {
     same(&a.account, &b.account) && same(&a.region, &b.region)
 }
 
-/// The same of a span that was not read, by the row of its key.
-fn row_agrees(row: &KeyRow, span: &FlowSpan) -> bool {
-    same(&row.account, &span.account) && same(&row.region, &span.region)
+/// Whether a sender may belong to the receiver's account and region. Objects are written from any region: what names them
+/// names their store.
+fn may_send(kind: Kind, from: &FlowSpan, to: &FlowSpan) -> bool {
+    same(&from.account, &to.account) && (knows_no_region(kind) || same(&from.region, &to.region))
+}
+
+/// The same of a sender that was not read, by the row of its key.
+fn row_agrees(kind: Kind, from: &KeyRow, to: &FlowSpan) -> bool {
+    same(&from.account, &to.account) && (knows_no_region(kind) || same(&from.region, &to.region))
+}
+
+fn knows_no_region(kind: Kind) -> bool {
+    kind.is_of_content() && kind.scope() == Scope::World
 }
 
 fn same(a: &Option<String>, b: &Option<String>) -> bool {

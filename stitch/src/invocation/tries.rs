@@ -9,7 +9,8 @@
 //! - so are two records of an end of one kind, and an end after the bill;
 //! - so are two spans of servers with ids of their own of which one ends before the other
 //!   begins. Spans that overlap are one: a host's and a worker's, or a span and its copy;
-//! - so is what was said in two environments.
+//! - so is what was said in two environments: the platform's records may name one in another way than what the function
+//!   says itself, so that the two are compared only where their times differ.
 //!
 //! One record may be told twice, as a record and as a line of text: then its times are the
 //! same but for some milliseconds.
@@ -89,10 +90,10 @@ fn joined<'a>(anchors: &[&'a Fact], ends: &BTreeSet<i64>) -> Vec<Attempt<'a>> {
     }
     pairs.sort_unstable();
     let mut groups: Vec<Group<'a>> = anchors.iter().map(|fact| Group::Is(Box::new(Attempt::of(fact)))).collect();
-    for (_, _, i, j) in pairs {
+    for (gap, _, i, j) in pairs {
         let (i, j) = (root(&mut groups, i), root(&mut groups, j));
         let (Some(Group::Is(one)), Some(Group::Is(other))) = (groups.get(i), groups.get(j)) else { continue };
-        if i == j || one.marks.is_apart(&other.marks, ends) {
+        if i == j || one.marks.is_apart(&other.marks, ends, gap == 0) {
             continue;
         }
         // The larger takes the smaller.
@@ -148,7 +149,7 @@ impl<'a> Tries<'a> {
         let time = fact.time_ns;
         let mut marks = Marks::default();
         marks.take(fact);
-        let may_be = |at: usize| self.attempts.get(at).is_some_and(|a| !a.marks.is_apart(&marks, &self.ends));
+        let may_be = |at: usize| self.attempts.get(at).is_some_and(|a| !a.marks.is_apart(&marks, &self.ends, false));
         let fits = |(_, at): &&(i64, usize)| is_one(*at) && may_be(*at);
         // At the very time of a begin, an end is that of the try before.
         let before = self.by_begin.range(..(time, 0)).rev().take(NEAR_MAX).find(fits);
@@ -172,8 +173,10 @@ impl<'a> Tries<'a> {
 pub(super) struct Marks<'a> {
     /// Its environment by the name of a log stream.
     stream: Option<&'a str>,
-    /// Its environment by another name.
-    instance: Option<&'a str>,
+    /// Its environment by another name, as the platform's records say it.
+    platform: Option<&'a str>,
+    /// The same as its spans and lines say it.
+    own: Option<&'a str>,
     start_ns: Option<i64>,
     done: Option<End>,
     report: Option<End>,
@@ -201,7 +204,13 @@ impl<'a> Marks<'a> {
     /// Adds what a fact says.
     pub(super) fn take(&mut self, fact: &'a Fact) {
         if let Some(name) = fact.instance.as_deref() {
-            (if is_stream(name) { &mut self.stream } else { &mut self.instance }).get_or_insert(name);
+            let is_platform = matches!(fact.source, Source::Start | Source::RuntimeDone | Source::Report);
+            let of_kind = match is_stream(name) {
+                true => &mut self.stream,
+                false if is_platform => &mut self.platform,
+                false => &mut self.own,
+            };
+            of_kind.get_or_insert(name);
         }
         let end = End { time_ns: fact.time_ns, duration_ns: fact.duration_ns };
         match fact.source {
@@ -221,7 +230,8 @@ impl<'a> Marks<'a> {
     /// Adds what the facts of another group say, which are of the same try.
     pub(super) fn absorb(&mut self, other: Marks<'a>) {
         self.stream = self.stream.or(other.stream);
-        self.instance = self.instance.or(other.instance);
+        self.platform = self.platform.or(other.platform);
+        self.own = self.own.or(other.own);
         self.start_ns = least(self.start_ns, other.start_ns);
         self.done = End::better(self.done, other.done);
         self.report = End::better(self.report, other.report);
@@ -231,7 +241,7 @@ impl<'a> Marks<'a> {
 
     /// The names of its environment, if it has two: the other one, and that of the log stream.
     pub(super) fn names(&self) -> Option<(&'a str, &'a str)> {
-        self.instance.zip(self.stream)
+        self.own.or(self.platform).zip(self.stream)
     }
 
     /// The trace of its span.
@@ -245,11 +255,21 @@ impl<'a> Marks<'a> {
         self.start_ns.is_some() && !ends
     }
 
-    /// Whether the two are certainly of two tries.
-    fn is_apart(&self, other: &Marks<'_>, ends: &BTreeSet<i64>) -> bool {
-        // The names of two kinds, a log stream and an id, say nothing of each other.
-        both(self.stream, other.stream, |a, b| a != b)
-            || both(self.instance, other.instance, |a, b| a != b)
+    /// Whether the two ran in environments that are certainly not one. The names of two kinds, a log stream and an id, say
+    /// nothing of each other.
+    fn is_elsewhere(&self, other: &Marks<'_>, is_at_once: bool) -> bool {
+        let differ = |a: Option<&str>, b: Option<&str>| both(a, b, |a, b| a != b);
+        let is_comparable = both(self.own, other.own, |_, _| true) || both(self.platform, other.platform, |_, _| true);
+        differ(self.stream, other.stream)
+            || differ(self.own, other.own)
+            || differ(self.platform, other.platform)
+            // A try never begins before the one before it has ended.
+            || (!is_comparable && !is_at_once && differ(self.own.or(self.platform), other.own.or(other.platform)))
+    }
+
+    /// Whether the two are certainly of two tries. `is_at_once`: something of them ran at the same time.
+    fn is_apart(&self, other: &Marks<'_>, ends: &BTreeSet<i64>, is_at_once: bool) -> bool {
+        self.is_elsewhere(other, is_at_once)
             || both(self.start_ns, other.start_ns, |a, b| are_two_starts(a, b, ends))
             || both(self.done, other.done, End::is_another)
             || both(self.report, other.report, End::is_another)

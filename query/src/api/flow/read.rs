@@ -22,6 +22,9 @@ use crate::otlp::columns::{Bytes, Text, boolean, int64, time};
 /// Rows of one look-up. More are read, but the answer says that there may be more than it tells.
 const ROWS_MAX: usize = 500_000;
 
+/// So often what lost invocations left may lead to more of them.
+const ROUNDS_MAX: usize = 4;
+
 /// A flow, and what of its spans only the waterfall shows.
 pub(super) struct Story {
     pub(super) flow: Flow,
@@ -35,16 +38,19 @@ pub(super) struct Story {
 
 /// Brings the flow of `seed` together from what is stored.
 pub(super) async fn story(session: &Session, seed: Seed, limits: Limits) -> Result<Story, Error> {
-    let mut seeds = vec![seed];
+    let (mut seeds, mut rounds) = (vec![seed], 0);
     loop {
         let (mut flow, reader) = assembled(session, seeds.clone(), limits).await?;
         let (unfinished, is_cut) = unfinished(session, &mut flow).await?;
         // What a lost try left behind is of the same story as the try that went well, and no hop says so.
-        let more = if seeds.len() == 1 { elsewhere(session, &flow, &unfinished).await? } else { Vec::new() };
-        if more.is_empty() {
+        let mut more = elsewhere(session, &flow, &unfinished).await?;
+        more.retain(|seed| !seeds.contains(seed));
+        if more.is_empty() || rounds >= ROUNDS_MAX {
             let unread = reader.unread.or(is_cut.then_some("of its invocations more is told than is read"));
+            let unread = unread.or((!more.is_empty()).then_some("it has more lost invocations than are looked for"));
             return Ok(Story { flow, flags: reader.flags, unfinished, unread });
         }
+        rounds += 1;
         seeds.extend(more);
     }
 }

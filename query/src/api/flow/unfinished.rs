@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use arrow::array::RecordBatch;
 use hopline_model::{SpanId, TraceId};
 use hopline_stitch::flow::{Flow, FlowSpan, Seed};
-use hopline_stitch::invocation::{Fact, Invocation, Rules, merge};
+use hopline_stitch::invocation::{Fact, Invocation, Merged, Rules, merge};
 use hopline_stitch::key::{Direction, Key, Kind};
 use hopline_stitch::span::SpanKind;
 
@@ -63,7 +63,19 @@ pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<(Ve
     // Who was called and never answered may be of any function.
     told.add(with_ids(session, calls.keys().map(String::as_str), &BTreeSet::new(), all).await?);
     of_orphans(session, &orphans, &instances, &mut told).await?;
-    let merged = merge(&told.facts, &Rules::default());
+    let mut merged = merge(&told.facts, &Rules::default());
+    let left_by = |merged: &Merged, span: &FlowSpan| {
+        let instance = instances.get(&(span.trace_id, span.span_id)).map_or("", String::as_str);
+        merged.lost_at(span.function.as_deref()?, instance, span.start_ns).cloned()
+    };
+    // Other tries of what left something here were lost as well.
+    let is_new = |id: &String| !id.is_empty() && !calls.contains_key(id) && !tried.contains_key(id);
+    let lost: BTreeSet<String> = orphans.iter().filter_map(|span| left_by(&merged, span)).map(|i| i.id).collect();
+    let lost: BTreeSet<String> = lost.into_iter().filter(is_new).collect();
+    if !lost.is_empty() {
+        told.add(with_ids(session, lost.iter().map(String::as_str), &BTreeSet::new(), all).await?);
+        merged = merge(&told.facts, &Rules::default());
+    }
     let mut found: BTreeMap<(i64, String, u32), Unfinished> = BTreeMap::new();
     let mut add = |invocation: &Invocation, span: Option<&FlowSpan>| {
         let key = (invocation.start_ns, invocation.id.clone(), invocation.attempt);
@@ -72,12 +84,11 @@ pub(super) async fn unfinished(session: &Session, flow: &mut Flow) -> Result<(Ve
         let of_invocation = found.entry(key).or_insert_with(fresh);
         of_invocation.spans.extend(span.map(|span| (span.trace_id, span.span_id)));
     };
-    let is_sought = |i: &&Invocation| !i.has_span && (calls.contains_key(&i.id) || tried.contains_key(&i.id));
+    let is_known = |id: &String| calls.contains_key(id) || tried.contains_key(id) || lost.contains(id);
+    let is_sought = |i: &&Invocation| !i.has_span && is_known(&i.id);
     merged.invocations.iter().filter(is_sought).for_each(|i| add(i, None));
     for span in &orphans {
-        let instance = instances.get(&(span.trace_id, span.span_id)).map_or("", String::as_str);
-        let lost = span.function.as_deref().and_then(|function| merged.lost_at(function, instance, span.start_ns));
-        lost.into_iter().for_each(|lost| add(lost, Some(span)));
+        left_by(&merged, span).iter().for_each(|lost| add(lost, Some(span)));
     }
     // Tries may be in one trace.
     let with_spans = merged.invocations.iter().filter(|i| i.has_span);

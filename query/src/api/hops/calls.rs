@@ -133,7 +133,7 @@ impl Calls<'_> {
             if !is_synchronous && self.function.is_some() && to_function.get(row) == self.function {
                 self.waits.add(hop, wait_ns);
             }
-            edges.entry(key).or_default().add(status.or_empty(row) == "ERROR", wait_ns);
+            edges.entry(key).or_default().add(status.or_empty(row) == "ERROR", Some(wait_ns));
         }
         Ok(())
     }

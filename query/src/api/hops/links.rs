@@ -13,13 +13,19 @@ use crate::engine::Session;
 use crate::error::Error;
 use crate::otlp::columns::{Bytes, Text, int64, time};
 
+/// Whether a span received something: who asks a broker for messages is its client (OpenTelemetry's semantic conventions
+/// for messaging spans, span kind).
+const RECEIVES: &str = "(kind IN ('SERVER', 'CONSUMER') OR (kind = 'CLIENT' AND (array_length(links) > 0 OR dropped_links_count > 0) \
+                        AND coalesce(attr_text('messaging.operation.type'), attr_text('messaging.operation')) \
+                        IN ('receive', 'process')))";
+
 /// Both sides of the links of spans that received in the range, to spans of other traces that sent something; more than
 /// `ROWS_MAX` if there are too many.
 pub(super) async fn rows(session: &Session, scope: &Scope, names: &mut Names) -> Result<Vec<MapRow>, Error> {
     let mut conditions = Where::default();
     conditions.range("start_time", scope.range);
     conditions.and("array_length(links) > 0");
-    conditions.and("kind IN ('SERVER', 'CONSUMER')");
+    conditions.and(RECEIVES);
     let spans = conditions.text();
     let near = within(&mut conditions, around(scope.range));
     let mut party = |side: &str| {
@@ -57,7 +63,7 @@ pub(super) async fn dropped(session: &Session, scope: &Scope) -> Result<Option<S
     let mut conditions = Where::default();
     conditions.range("start_time", scope.range);
     conditions.and("dropped_links_count > 0");
-    conditions.and("kind IN ('SERVER', 'CONSUMER')");
+    conditions.and(RECEIVES);
     conditions.equals("function", scope.function.as_deref());
     conditions.equals("service", scope.service.as_deref());
     // A span may be stored twice.

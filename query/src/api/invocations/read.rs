@@ -221,17 +221,25 @@ pub(in crate::api) async fn without_spans(
     Ok(found)
 }
 
-/// The condition that a fact is of an invocation of which some try has no span, by what is told of it where `condition`
+/// What is told of one try lies within its duration and so many nanoseconds more: tries follow each other after longer.
+const ONE_TRY_SLACK: i64 = 1_000_000_000;
+
+/// The condition that a fact is of an invocation of which some try may have no span, by what is told of it where `condition`
 /// (`WHERE …`) holds. Of the tries with one id, some may have one.
 pub(in crate::api) fn lacks_span(condition: &str) -> String {
     let count = |source: &str, of: &str| format!("count(DISTINCT CASE WHEN source = '{source}' THEN {of} END)");
     let (starts, reports, spans) = (count("start", "time"), count("report", "time"), count("span", "span_id"));
     // Some functions tell only by a line of their own how they ended.
     let logs = count("log", "time");
+    // Of several tries some may have a span and no record, and others records and no span.
+    let extent = format!(
+        "(CAST(max(time) AS BIGINT) - CAST(min(time) AS BIGINT) > coalesce(max(duration), 0) + {ONE_TRY_SLACK} \
+         AND {starts} + {reports} > 0)"
+    );
     format!(
         "invocation_id IN (SELECT invocation_id FROM invocations {condition} AND invocation_id IS NOT NULL \
          AND source IN ('start', 'report', 'span', 'log') GROUP BY invocation_id \
-         HAVING {starts} > {spans} OR {reports} > {spans} OR ({spans} = 0 AND {logs} > 0))"
+         HAVING {starts} > {spans} OR {reports} > {spans} OR ({spans} = 0 AND {logs} > 0) OR {extent})"
     )
 }
 
@@ -425,7 +433,7 @@ pub(crate) async fn memory_sizes(session: &Session, which: &Which) -> Result<Vec
     Ok(Vec::new())
 }
 
-/// When environments were last seen before the range.
+/// When the last invocations of environments began before the range.
 async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey, i64>, Error> {
     let Some(start) = which.range.start else { return Ok(HashMap::new()) };
     let start = start.saturating_sub(RUN_MAX);
@@ -434,14 +442,17 @@ async fn past(session: &Session, which: &Which) -> Result<HashMap<EnvironmentKey
     conditions.range("time", TimeRange { start: Some(start.saturating_sub(LIFE_MAX_NS)), end: Some(start) });
     conditions.and("source IN ('span', 'start', 'runtime_done', 'report')");
     conditions.and("instance IS NOT NULL");
+    // Records of an end tell the begin as well: whichever of them lies in the range.
+    let began =
+        "CAST(time AS BIGINT) - CASE WHEN source IN ('runtime_done', 'report') THEN coalesce(duration, 0) ELSE 0 END";
     let sql = format!(
-        "SELECT function, instance, max(time) AS last FROM invocations {} GROUP BY function, instance",
+        "SELECT function, instance, max({began}) AS last FROM invocations {} GROUP BY function, instance",
         conditions.text()
     );
     let mut last = HashMap::new();
     for batch in answer::rows(session, &sql, conditions.params()).await? {
         let (functions, instances) = (Text::of(&batch, "function")?, Text::of(&batch, "instance")?);
-        let times = time(&batch, "last")?;
+        let times = int64(&batch, "last")?;
         for row in 0..batch.num_rows() {
             let function = functions.or_empty(row).to_owned();
             let instance = instances.or_empty(row).to_owned();

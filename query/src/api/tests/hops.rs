@@ -467,6 +467,56 @@ async fn calls_of_which_only_the_platform_tells() {
 }
 
 #[tokio::test]
+async fn tries_without_records_do_not_hide_those_without_a_span() {
+    // Of each call some tries have a record and no span, and others a span and no record.
+    let spans = story(
+        "a1 c - client shop        0   1   call=price:r1
+         b1 i - server money/price 70  71  inv=r1 on=e/2
+         a2 c - client shop        0   1   call=price:r2
+         b2 i - server money/price 2   3   inv=r2 on=e/1 error
+         b3 i - server money/price 270 271 inv=r2 on=e/4",
+    );
+    let report = |id: &str, instance: &str, at: i64| {
+        let ended =
+            "Duration: 3000.00 ms Billed Duration: 3000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout";
+        format!(
+            "price {instance} {at} platform.start START RequestId: {id} Version: 1\n\
+             price {instance} {} platform.report REPORT RequestId: {id} {ended}\n",
+            at + 3
+        )
+    };
+    let logs = platform(&[report("r1", "e/1", 2), report("r2", "e/3", 100)].concat());
+    ingested_everywhere(&spans, &logs, async |api| {
+        let got = ask(api, "").await;
+        assert_eq!(hops(&got), ["shop -> money/price lambda.invoke price 5 errors 3 retries 3"], "{got:#}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_client_asked_a_broker_for_is_received() {
+    let mut spans = story(
+        "a1 p - producer shop   0 1 send=orders:m1
+         b1 c - client   worker 3 4 link=a1.p
+         a2 p - producer shop   5 6 send=orders:m2
+         b2 c - client   other  7 8 link=a2.p",
+    );
+    let client = |spans: &mut Vec<Value>, service: &str| -> usize {
+        spans.iter().position(|span| span["service"] == json!(service)).unwrap()
+    };
+    let (worker, other) = (client(&mut spans, "worker"), client(&mut spans, "other"));
+    spans[worker]["attributes"] = json!([["messaging.operation.type", "s", "receive"]]);
+    spans[worker]["dropped_links_count"] = json!(3);
+    spans[other]["attributes"] = json!([["messaging.operation.type", "s", "send"]]);
+    ingested_everywhere(&spans, &[], async |api| {
+        let got = ask(api, "").await;
+        assert_eq!(hops(&got), ["shop -> worker sqs orders 1"], "{got:#}");
+        assert!(got["reason"].as_str().unwrap().starts_with("links that an SDK dropped (3 of 1 spans"), "{got:#}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_the_flow_of_a_half_seen_batch_lacks_is_told() {
     // More messages than an SDK keeps links, and than a span may have keys; from more senders than are listed.
     let mut spans = story("b s - server worker/worker 50 90\nb c s consumer worker/worker 51 52 in=sqs:x link=a0.p");

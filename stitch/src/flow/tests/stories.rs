@@ -1,6 +1,6 @@
 //! One story, hop by hop.
 
-use super::super::testing::{check, check_all};
+use super::super::testing::{World, check, check_all, text};
 
 /// API → queue → worker → (call) pricing, → topic → notify; with a write that nobody reads.
 pub(super) const ORDER: &str = "
@@ -521,6 +521,48 @@ fn of_two_who_wrote_the_same_the_request_tells_who_it_was() {
         "b c
          b.s -> c.s s3.obj s3.obj inferred 3s of 2",
     );
+}
+
+#[test]
+fn who_wrote_under_another_name_is_not_the_writer() {
+    // Of the first only the request is known, as stock instrumentation tells it.
+    for (name, content) in [("s3.req", "s3.obj"), ("s3.ver", "s3.ptr"), ("blob.req", "blob")] {
+        let a = format!("a s - server one/one   0 1 out={name}:r1\n");
+        let b = format!("b s - server two/two   2 3 out={name}:r2,{content}:b|k|e\n");
+        let c = format!("c s - server read/read 6 7 inv=i1 in={name}:r1,{content}:b|k|e");
+        check(&format!("{a}{b}{c}"), "c", &format!("a c\na.s -> c.s {name} {name} exact 5s"));
+        // It is not stored.
+        let flow = World::new(&format!("{b}{c}")).flow("c");
+        assert_eq!(flow.edges.len(), 0, "{}", text(&flow));
+        // Of who names no writing, nothing speaks against it.
+        let nameless = b.replace(&format!("{name}:r2,"), "");
+        let flow = World::new(&format!("{nameless}{c}")).flow("c");
+        assert_eq!(flow.edges.len(), 1, "{}", text(&flow));
+        assert_eq!(World::new(&format!("{a}{nameless}{c}")).flow("c").edges.len(), 1);
+    }
+    // Of two objects each has its writer.
+    check(
+        "a s - server one/one   0 1 out=s3.req:r1,s3.obj:b|k|1
+         b s - server two/two   0 2 out=s3.req:r2
+         x s - server not/not   0 3 out=s3.req:r3,s3.obj:b|k|2
+         c s - server read/read 6 7 inv=i1 in=s3.req:r1,s3.obj:b|k|1,s3.req:r2,s3.obj:b|k|2",
+        "a",
+        "a c
+         a.s -> c.s s3.req s3.req exact 5s
+         b.s -> c.s s3.req s3.req exact 4s
+         cut batch c.s 1: b",
+    );
+}
+
+#[test]
+fn an_object_is_written_from_any_region() {
+    let script = "a s - server one/one   0 1 out=s3.obj:b|k|e
+         b s - server two/two   2 3 out=s3.obj:b|k|e
+         c s - server read/read 6 7 inv=i1 in=s3.obj:b|k|e";
+    let mut world = World::new(script);
+    let regions = ["eu", "us", "eu"];
+    world.spans.iter_mut().zip(regions).for_each(|(span, region)| span.region = Some(region.to_owned()));
+    assert_eq!(text(&world.flow("c")), "b c\nb.s -> c.s s3.obj s3.obj inferred 3s of 2");
 }
 
 #[test]

@@ -35,6 +35,27 @@ fn a_start_after_an_end_is_another_try() {
 }
 
 #[test]
+fn an_environment_may_have_two_names() {
+    let platform =
+        "0 start id=a in=x\n52 runtime_done id=a in=x took=52 status=ok\n53 report id=a in=x took=53 status=ok";
+    check(&format!("{platform}\n1 span id=a in=y took=50 status=ok trace=1 span=1"), "a#1 0+53 ok");
+    check(
+        &format!("{platform}\n1 span id=a in=y took=50 status=ok trace=1 span=1\n20 log id=a in=y error=E"),
+        "a#1 0+53 ok",
+    );
+    // What comes after it is another try, in whatever environment.
+    check(
+        &format!("{platform}\n100 span id=a in=y took=50 status=ok trace=1 span=1"),
+        "a#1 0+53 ok lost spanless\na#2 100+50 ok",
+    );
+    // Two spans, and two records, name their environments in one way.
+    check(
+        "0 span id=a in=x took=50 status=ok trace=1 span=1\n2 span id=a in=y took=50 status=ok trace=2 span=2",
+        "a#1 0+50 ok\na#2 2+50 ok",
+    );
+}
+
+#[test]
 fn tries_of_a_few_milliseconds() {
     let script =
         "0 start id=a\n5 runtime_done id=a took=5 status=crash\n6 start id=a\n11 runtime_done id=a took=5 status=crash

@@ -126,6 +126,41 @@ async fn a_try_that_was_lost_is_of_the_story_of_the_next() {
     .await;
 }
 
+/// A function that ran out of time twice, be it called by somebody or not, and left a span in a trace of its own each time.
+#[tokio::test]
+async fn all_lost_tries_are_of_the_story_of_each() {
+    let ended =
+        "Duration: 3000.00 ms Billed Duration: 3000 ms Memory Size: 512 MB Max Memory Used: 128 MB Status: timeout";
+    let report = |id: &str, at: i64| {
+        let start = format!("price e/{id} {at} platform.start START RequestId: {id} Version: 1\n");
+        format!("{start}price e/{id} {} platform.report REPORT RequestId: {id} {ended}\n", at + 3)
+    };
+    let logs = platform(&[report("r1", 2), report("r1", 72), report("r2", 302), report("r2", 372)].concat());
+    let spans = story(
+        "a1 c - client shop        0   1   call=price:r1
+         x1 d q client money/price 3   4   on=e/r1
+         x2 d q client money/price 73  74  on=e/r1
+         y1 d q client money/price 303 304 on=e/r2
+         y2 d q client money/price 373 374 on=e/r2",
+    );
+    ingested_everywhere(&spans, &logs, async |api| {
+        for (id, seeds) in [("r1", &["a1", "x1", "x2"][..]), ("r2", &["y1", "y2"])] {
+            let mut paths: Vec<String> = seeds.iter().map(|seed| format!("/{}", trace_id(seed))).collect();
+            paths.push(format!("?invocation_id={id}"));
+            for path in paths {
+                let got = api.get(&format!("/api/v1/flows{path}")).await;
+                let mut traces: Vec<String> = seeds.iter().map(|seed| trace_id(seed).to_string()).collect();
+                let mut found = pick(&got["traces"], "trace_id");
+                traces.sort();
+                found.sort_unstable();
+                assert_eq!(found, traces, "{path} {got:#}");
+                assert_eq!(got["unfinished"].as_array().unwrap().len(), 2, "{path} {got:#}");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn tries_in_one_trace_are_told_apart() {
     let spans = "
