@@ -6,6 +6,7 @@
 //! - `read`: the keys that a count needs;
 //! - `links`: what span links tell where no identity does;
 //! - `lost`: what the platform tells of functions that were called and never sent their span;
+//! - `failed`: which invocations failed, with all that they had received;
 //! - `calls`: what trace context alone tells;
 //! - `count`: the edges of a range;
 //! - `answer`: an edge as it is told.
@@ -13,6 +14,7 @@
 pub(super) mod answer;
 mod calls;
 pub(super) mod count;
+mod failed;
 mod links;
 mod lost;
 mod read;

@@ -7,6 +7,7 @@ use hopline_stitch::key::{Direction, KeyHash};
 use hopline_stitch::map::{HopMap, MapRow, Party, hop_map};
 
 use super::calls::{self, Calls};
+use super::failed;
 use super::links;
 use super::lost;
 use super::read::{self, Names};
@@ -85,11 +86,12 @@ pub(crate) struct Counted {
 pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted, Error> {
     // What depends on nothing is read at once.
     let (mut names, mut names_of_links) = (Names::default(), Names::default());
-    let ((mut rows, mut reason), linked, dropped, called) = tokio::try_join!(
+    let ((mut rows, mut reason), linked, dropped, called, failed) = tokio::try_join!(
         read::rows(session, scope, &mut names),
         links::rows(session, scope, &mut names_of_links),
         links::dropped(session, scope),
         calls::rows(session, scope),
+        failed::invocations(session, scope),
     )?;
     let (lost, why) = lost::rows(session, scope, &rows, &mut names).await?;
     reason = reason.or(why);
@@ -98,6 +100,7 @@ pub(crate) async fn counted(session: &Session, scope: &Scope) -> Result<Counted,
         reason.get_or_insert_with(|| read::too_many("links"));
     }
     rows.extend(linked);
+    failed.mark(&mut rows);
     reason = reason.or(dropped);
     let range_ns = (scope.range.start.unwrap_or(i64::MIN), scope.range.end.unwrap_or(i64::MAX));
     let function = scope.function.as_deref();

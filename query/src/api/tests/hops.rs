@@ -494,6 +494,33 @@ async fn tries_without_records_do_not_hide_those_without_a_span() {
 }
 
 #[tokio::test]
+async fn a_message_fails_with_the_invocation_that_received_it() {
+    // The second invocation in a trace fails; what was received in the first did not. Links tell the same.
+    let spans = story(
+        "a1 p - producer shop    0  1  send=orders:m1
+         b1 s - server   pay/pay 3  6  error
+         b1 c s consumer pay/pay 4  5  receive=orders:m1
+         a2 p - producer shop    10 11 send=orders:m2
+         b2 s - server   pay/pay 13 16
+         b2 c s consumer pay/pay 14 15 receive=orders:m2
+         b2 t - server   pay/pay 20 23 error
+         b2 d t consumer pay/pay 21 22 receive=orders:m1
+         a3 p - producer shop    30 31 send=orders:m3
+         b3 s - server   pay/pay 33 36 error
+         b3 c s consumer pay/pay 34 35 link=a3.p
+         b4 s - server   pay/pay 43 46
+         b4 c s consumer pay/pay 44 45 link=a3.p",
+    );
+    ingested_everywhere(&spans, &[], async |api| {
+        for query in ["", "&function=pay", "&service=shop"] {
+            let got = ask(api, query).await;
+            assert_eq!(hops(&got), ["shop -> pay/pay sqs orders 5 errors 3 retries 2"], "{query} {got:#}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_client_asked_a_broker_for_is_received() {
     let mut spans = story(
         "a1 p - producer shop   0 1 send=orders:m1
