@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hopline_model::{SpanId, TraceId};
 
 use crate::hops::short_name;
-use crate::key::{KeyHash, Kind};
+use crate::key::{KeyHash, Kind, Scope};
 
 /// How much later than the receiver's end a sender may begin by its own clock. Clocks of functions agree within
 /// milliseconds; an identity that both know is proof enough for what a badly set one shows.
@@ -44,7 +44,10 @@ pub(crate) fn sender<'a, T: Timed>(kind: Kind, senders: &[&'a T], to: &impl Time
     match kind {
         // All attempts of an invocation have its id. What became of it is told after the last.
         Kind::LambdaOutcome => last_ended(senders, start_ns).or_else(|| nearest(senders, start_ns)),
-        kind if kind.is_of_content() => in_trace(senders, to).or_else(|| nearest(senders, start_ns)),
+        // Of names that several may have, trace context tells whose it is.
+        kind if kind.is_of_content() || kind.scope() == Scope::Account => {
+            in_trace(senders, to).or_else(|| nearest(senders, start_ns))
+        }
         _ => nearest(senders, start_ns),
     }
 }
@@ -213,6 +216,7 @@ mod tests {
     fn of_those_who_wrote_the_same_the_one_in_the_trace() {
         check(Kind::S3Object, &[Took(0, 1, 9), Took(2, 3, 1)], 5, Some(Took(0, 1, 9)));
         check(Kind::Sqs, &[Took(0, 1, 9), Took(2, 3, 1)], 5, Some(Took(2, 3, 1)));
+        check(Kind::Kafka, &[Took(0, 1, 9), Took(2, 3, 1)], 5, Some(Took(0, 1, 9)));
         let (own, other, read) = (Took(0, 1, 9), Took(2, 3, 1), at(5));
         assert_eq!(write(&[&own, &other], &[&read], &read), Some((&own, 1)));
     }
