@@ -218,6 +218,11 @@ impl Kind {
         matches!(self, Kind::S3Object | Kind::S3Pointer | Kind::Blob | Kind::Firehose | Kind::Pointer)
     }
 
+    /// Whether it names its store, so that it is written from any region.
+    pub fn is_of_any_region(self) -> bool {
+        self.is_of_content() && self.scope() == Scope::World
+    }
+
     /// Whether it names the writing of what keys of the kind `content` name.
     pub fn is_writing_of(self, content: Kind) -> bool {
         match content {

@@ -452,11 +452,10 @@ fn agree(a: &MapRow, b: &MapRow) -> bool {
     a.kind.scope() == Scope::World || is_one_region(a, b)
 }
 
-/// Whether a sender may be of the receiver's account and region. One in its own trace is, for context came from there; and
-/// objects are written from any region: what names them names their store.
+/// Whether a sender may be of the receiver's account and region. One in its own trace is, for context came from there.
 fn is_own_region(from: &MapRow, to: &MapRow) -> bool {
-    let knows_no_region = to.kind.is_of_content() && to.kind.scope() == Scope::World;
-    from.span.0 == to.span.0 || if knows_no_region { same(&from.account, &to.account) } else { is_one_region(from, to) }
+    let is_one = || same(&from.account, &to.account) && (to.kind.is_of_any_region() || same(&from.region, &to.region));
+    from.span.0 == to.span.0 || is_one()
 }
 
 /// Whether two spans may be of one account and region: where both name them, they are equal.

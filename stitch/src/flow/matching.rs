@@ -472,19 +472,14 @@ pub(super) fn agree(a: &FlowSpan, b: &FlowSpan) -> bool {
     same(&a.account, &b.account) && same(&a.region, &b.region)
 }
 
-/// Whether a sender may belong to the receiver's account and region. Objects are written from any region: what names them
-/// names their store.
+/// Whether a sender may belong to the receiver's account and region.
 fn may_send(kind: Kind, from: &FlowSpan, to: &FlowSpan) -> bool {
-    same(&from.account, &to.account) && (knows_no_region(kind) || same(&from.region, &to.region))
+    same(&from.account, &to.account) && (kind.is_of_any_region() || same(&from.region, &to.region))
 }
 
 /// The same of a sender that was not read, by the row of its key.
 fn row_agrees(kind: Kind, from: &KeyRow, to: &FlowSpan) -> bool {
-    same(&from.account, &to.account) && (knows_no_region(kind) || same(&from.region, &to.region))
-}
-
-fn knows_no_region(kind: Kind) -> bool {
-    kind.is_of_content() && kind.scope() == Scope::World
+    same(&from.account, &to.account) && (kind.is_of_any_region() || same(&from.region, &to.region))
 }
 
 fn same(a: &Option<String>, b: &Option<String>) -> bool {

@@ -276,6 +276,10 @@ async fn rows(session: &Session, which: &Which, facts_max: usize) -> Result<Vec<
     select_some(session, conditions, facts_max).await
 }
 
+/// The condition that a fact tells of the beginning of an environment.
+const TELLS_BEGINNING: &str =
+    "source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report', 'init_metric')";
+
 /// Environments that were made ready before the range.
 async fn beginnings(session: &Session, which: &Which) -> Result<Vec<Fact>, Error> {
     let Some(start) = which.range.start else { return Ok(Vec::new()) };
@@ -283,8 +287,7 @@ async fn beginnings(session: &Session, which: &Which) -> Result<Vec<Fact>, Error
     let mut conditions = Where::default();
     which.of_functions(&mut conditions);
     conditions.range("time", TimeRange { start: Some(start.saturating_sub(LIFE_MAX_NS)), end: Some(start) });
-    conditions
-        .and("source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report', 'init_metric')");
+    conditions.and(TELLS_BEGINNING);
     select(session, conditions).await
 }
 
@@ -383,9 +386,7 @@ pub(crate) async fn latest(session: &Session, which: &Which) -> Result<Vec<Invoc
         conditions.range("time", TimeRange { start, ..which.range });
         let instances: Vec<String> = instances.iter().map(|instance| conditions.param(instance.as_str())).collect();
         conditions.and(format!("instance IN ({})", instances.join(", ")));
-        conditions.and(
-            "source IN ('init_span', 'init_start', 'init_report', 'restore_start', 'restore_report', 'init_metric')",
-        );
+        conditions.and(TELLS_BEGINNING);
         found.extend(select(session, conditions).await?);
     }
     let known = Known { merged: merge(&found, &Rules::default()), dropped_records: 0, reason: None };
